@@ -1,0 +1,8 @@
+//! Skeleton.
+#![allow(dead_code, missing_docs)]
+#![deny(unsafe_code)]
+mod cgroup;
+mod config;
+mod error;
+mod seccomp;
+pub use error::{Error, ErrorKind, Result};
