@@ -1,1 +1,209 @@
+//! config.json as we mean it: every default filled in, every name resolved.
+//!
+//! Pure: nothing here, or in `plan`, does I/O (invariant 1). `raw` reads the
+//! bytes, `from_spec` turns the field's types into these, `check` says what
+//! can't be; everything after works on these types alone.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod from_spec;
+pub(crate) mod mount_options;
+mod raw;
 pub(crate) mod resources;
+
+use crate::error::Error;
+use mount_options::MountOptions;
+use resources::{Resources, Seccomp};
+use std::collections::BTreeMap;
+
+/// A container's whole configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) root: Root,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) process: Process,
+    pub(crate) hostname: Option<String>,
+    pub(crate) domainname: Option<String>,
+    pub(crate) hooks: Hooks,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    pub(crate) gid_mappings: Vec<IdMapping>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) cgroups_path: Option<String>,
+    pub(crate) resources: Resources,
+    pub(crate) seccomp: Option<Seccomp>,
+    pub(crate) rootfs_propagation: Option<Propagation>,
+    pub(crate) masked_paths: Vec<String>,
+    pub(crate) readonly_paths: Vec<String>,
+    /// What the spec tells us to say but not to fail for.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// config.md#root
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    /// Absolute, or relative to the bundle.
+    pub(crate) path: String,
+    pub(crate) readonly: bool,
+}
+
+/// config.md#mounts
+#[derive(Clone, Debug)]
+pub(crate) struct Mount {
+    pub(crate) destination: String,
+    pub(crate) source: Option<String>,
+    pub(crate) kind: MountKind,
+    pub(crate) options: MountOptions,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MountKind {
+    Bind { recursive: bool },
+    /// The container's own view of its cgroup.
+    Cgroup,
+    Filesystem(String),
+}
+
+/// config.md#process
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) terminal: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<String>,
+    pub(crate) cwd: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) additional_gids: Vec<u32>,
+    pub(crate) umask: u32,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) oom_score_adj: Option<i32>,
+}
+
+/// Five sets, a bit per capability number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    pub(crate) bounding: u64,
+    pub(crate) effective: u64,
+    pub(crate) inheritable: u64,
+    pub(crate) permitted: u64,
+    pub(crate) ambient: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Rlimit {
+    /// RLIMIT_* as a number, and its name.
+    pub(crate) resource: u32,
+    pub(crate) name: String,
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
+}
+
+/// config.md#posix-platform-hooks; the kinds of this release.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hooks {
+    pub(crate) create_runtime: Vec<Hook>,
+    pub(crate) start_container: Vec<Hook>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) path: String,
+    pub(crate) args: Vec<String>,
+    /// `None`: not given.
+    pub(crate) env: Option<Vec<String>>,
+    /// Seconds, more than 0.
+    pub(crate) timeout: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NamespaceKind {
+    Pid,
+    Network,
+    Mount,
+    Ipc,
+    Uts,
+    User,
+    Cgroup,
+    Time,
+}
+
+impl NamespaceKind {
+    /// Name in config.json, clone(2) flag, name below /proc/PID/ns.
+    pub(crate) const TABLE: [(NamespaceKind, &'static str, u64, &'static str); 8] = [
+        (NamespaceKind::Pid, "pid", 0x2000_0000, "pid"),
+        (NamespaceKind::Network, "network", 0x4000_0000, "net"),
+        (NamespaceKind::Mount, "mount", 0x0002_0000, "mnt"),
+        (NamespaceKind::Ipc, "ipc", 0x0800_0000, "ipc"),
+        (NamespaceKind::Uts, "uts", 0x0400_0000, "uts"),
+        (NamespaceKind::User, "user", 0x1000_0000, "user"),
+        (NamespaceKind::Cgroup, "cgroup", 0x0200_0000, "cgroup"),
+        (NamespaceKind::Time, "time", 0x80, "time"),
+    ];
+
+    fn row(self) -> &'static (NamespaceKind, &'static str, u64, &'static str) {
+        // Every kind has its row: the table lists the enum.
+        Self::TABLE.iter().find(|row| row.0 == self).unwrap_or(&Self::TABLE[0])
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        self.row().1
+    }
+
+    pub(crate) fn flag(self) -> u64 {
+        self.row().2
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Namespace {
+    pub(crate) kind: NamespaceKind,
+    /// `None`: a new one.
+    pub(crate) path: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdMapping {
+    pub(crate) container: u32,
+    pub(crate) host: u32,
+    pub(crate) size: u32,
+}
+
+/// config-linux.md#devices
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    pub(crate) path: String,
+    /// S_IFCHR, S_IFBLK or S_IFIFO.
+    pub(crate) kind: u32,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// MS_SLAVE and friends, with MS_REC where the config says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Propagation(pub(crate) u64);
+
+impl Config {
+    /// Parses and checks config.json.
+    pub(crate) fn parse(json: &[u8]) -> Result<Config, Vec<Error>> {
+        let raw = raw::Raw::parse(json).map_err(|error| vec![error])?;
+        let config = from_spec::convert(&raw)?;
+        let problems = check::check(&config);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    pub(crate) fn namespace(&self, kind: NamespaceKind) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.kind == kind)
+    }
+
+    /// Does the container get a namespace of this kind that we make?
+    pub(crate) fn makes(&self, kind: NamespaceKind) -> bool {
+        self.namespace(kind).is_some_and(|namespace| namespace.path.is_none())
+    }
+}

@@ -1,0 +1,358 @@
+//! The field's types into ours: the only file that touches oci-spec's types.
+//! Pure. Optional things end here: what follows asks no `Option` what its default is.
+
+use super::mount_options::{MountOptions, ms};
+use super::raw::{Raw, capability_number};
+use super::resources::{Access, Cpu, DeviceKind, DeviceRule, Memory, Resources, Seccomp, SyscallArg, SyscallRule};
+use super::{
+    Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace, NamespaceKind, Process,
+    Propagation, Rlimit, Root,
+};
+use crate::error::Error;
+use oci_spec::runtime as oci;
+use std::path::Path;
+
+/// What engines expect when `process.user.umask` is not there.
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// Problems found so far; conversion goes on, so that all are told.
+type Problems = Vec<Error>;
+
+pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
+    let spec: oci::Spec = serde_path_to_error::deserialize(&raw.value).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { "config.json".to_owned() } else { path };
+        vec![Error::config(path, error.into_inner().to_string())]
+    })?;
+    let mut problems = raw.unsupported();
+    let linux = spec.linux().clone().unwrap_or_else(|| oci::LinuxBuilder::default().build().unwrap_or_default());
+    let linux = if spec.linux().is_some() { linux } else { bare(linux) };
+    let process = process(&spec, &mut problems);
+    let root = root(&spec, &mut problems);
+    let config = Config {
+        root,
+        mounts: mounts(&spec, &mut problems),
+        process,
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        hooks: hooks(&spec, &mut problems),
+        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+        namespaces: namespaces(&linux),
+        uid_mappings: mappings(linux.uid_mappings().as_ref()),
+        gid_mappings: mappings(linux.gid_mappings().as_ref()),
+        devices: devices(&linux, &mut problems),
+        cgroups_path: linux.cgroups_path().as_deref().map(text).filter(|path| !path.is_empty()),
+        resources: resources(&linux, raw, &mut problems),
+        seccomp: linux.seccomp().as_ref().map(seccomp),
+        rootfs_propagation: propagation(&linux, &mut problems),
+        masked_paths: linux.masked_paths().clone().unwrap_or_default(),
+        readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
+        warnings: raw.warnings.clone(),
+    };
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// oci-spec fills a missing `linux` with defaults of its own; the spec has none.
+fn bare(mut linux: oci::Linux) -> oci::Linux {
+    linux.set_namespaces(None).set_masked_paths(None).set_readonly_paths(None).set_resources(None);
+    linux
+}
+
+fn text(path: &Path) -> String {
+    // It came out of JSON, so it is UTF-8.
+    path.to_string_lossy().into_owned()
+}
+
+fn root(spec: &oci::Spec, problems: &mut Problems) -> Root {
+    match spec.root() {
+        Some(root) => Root { path: text(root.path()), readonly: root.readonly().unwrap_or(false) },
+        None => {
+            problems.push(Error::config("root", "is required"));
+            Root { path: String::new(), readonly: false }
+        }
+    }
+}
+
+fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
+    let given = spec.process().clone();
+    if given.is_none() {
+        problems.push(Error::config("process", "is required"));
+    }
+    let given = given.unwrap_or_default();
+    let user = given.user();
+    Process {
+        terminal: given.terminal().unwrap_or(false),
+        args: given.args().clone().unwrap_or_default(),
+        env: given.env().clone().unwrap_or_default(),
+        cwd: text(given.cwd()),
+        uid: user.uid(),
+        gid: user.gid(),
+        additional_gids: user.additional_gids().clone().unwrap_or_default(),
+        umask: user.umask().unwrap_or(DEFAULT_UMASK),
+        capabilities: capabilities(given.capabilities().as_ref()),
+        rlimits: given.rlimits().iter().flatten().map(rlimit).collect(),
+        no_new_privileges: given.no_new_privileges().unwrap_or(false),
+        oom_score_adj: given.oom_score_adj(),
+    }
+}
+
+fn capabilities(given: Option<&oci::LinuxCapabilities>) -> Capabilities {
+    let Some(given) = given else { return Capabilities::default() };
+    let bits = |set: &Option<oci::Capabilities>| {
+        let numbers = set.iter().flatten().filter_map(|capability| capability_number(&format!("CAP_{capability}")));
+        numbers.fold(0u64, |bits, number| bits | 1 << number)
+    };
+    Capabilities {
+        bounding: bits(given.bounding()),
+        effective: bits(given.effective()),
+        inheritable: bits(given.inheritable()),
+        permitted: bits(given.permitted()),
+        ambient: bits(given.ambient()),
+    }
+}
+
+/// RLIMIT_* numbers. getrlimit(2)
+const RLIMITS: [(&str, u32); 16] = [
+    ("RLIMIT_CPU", 0),
+    ("RLIMIT_FSIZE", 1),
+    ("RLIMIT_DATA", 2),
+    ("RLIMIT_STACK", 3),
+    ("RLIMIT_CORE", 4),
+    ("RLIMIT_RSS", 5),
+    ("RLIMIT_NPROC", 6),
+    ("RLIMIT_NOFILE", 7),
+    ("RLIMIT_MEMLOCK", 8),
+    ("RLIMIT_AS", 9),
+    ("RLIMIT_LOCKS", 10),
+    ("RLIMIT_SIGPENDING", 11),
+    ("RLIMIT_MSGQUEUE", 12),
+    ("RLIMIT_NICE", 13),
+    ("RLIMIT_RTPRIO", 14),
+    ("RLIMIT_RTTIME", 15),
+];
+
+fn rlimit(given: &oci::PosixRlimit) -> Rlimit {
+    let name = given.typ().to_string();
+    // Unknown names have failed the parse.
+    let resource = RLIMITS.iter().find(|(known, _)| *known == name).map_or(u32::MAX, |(_, number)| *number);
+    Rlimit { resource, name, soft: given.soft(), hard: given.hard() }
+}
+
+fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
+    let mut mounts = Vec::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let destination = text(mount.destination());
+        let at = format!("mounts[{index}] ({destination})");
+        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+            problems.push(Error::unsupported(&at, "id-mapped mounts are not supported by this release"));
+        }
+        let options = match MountOptions::parse(mount.options().as_deref().unwrap_or_default()) {
+            Ok(options) => options,
+            Err(words) => {
+                problems.push(Error::unsupported(&at, format!("option {} is not supported by this release", words.join(", "))));
+                continue;
+            }
+        };
+        let fstype = mount.typ().clone().unwrap_or_default();
+        let kind = match (options.bind, fstype.as_str()) {
+            (Some(recursive), _) => MountKind::Bind { recursive },
+            (None, "bind") => MountKind::Bind { recursive: false },
+            (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
+            (None, "") => {
+                problems.push(Error::config(&at, "neither a type nor a bind mount"));
+                continue;
+            }
+            (None, _) => MountKind::Filesystem(fstype),
+        };
+        mounts.push(Mount { destination, source: mount.source().as_deref().map(text), kind, options });
+    }
+    mounts
+}
+
+fn hooks(spec: &oci::Spec, problems: &mut Problems) -> Hooks {
+    let Some(given) = spec.hooks() else { return Hooks::default() };
+    let mut list = |kind: &str, hooks: &Option<Vec<oci::Hook>>| {
+        let hooks = hooks.iter().flatten().enumerate();
+        hooks.map(|(index, given)| hook(&format!("hooks.{kind}[{index}]"), given, problems)).collect()
+    };
+    Hooks {
+        create_runtime: list("createRuntime", given.create_runtime()),
+        start_container: list("startContainer", given.start_container()),
+    }
+}
+
+fn hook(at: &str, given: &oci::Hook, problems: &mut Problems) -> Hook {
+    let path = text(given.path());
+    let timeout = given.timeout().map(u32::try_from);
+    if matches!(timeout, Some(Err(_) | Ok(0))) {
+        problems.push(Error::config(format!("{at}.timeout"), "must be more than 0 seconds"));
+    }
+    Hook {
+        args: given.args().clone().filter(|args| !args.is_empty()).unwrap_or_else(|| vec![path.clone()]),
+        path,
+        env: given.env().clone(),
+        timeout: timeout.and_then(Result::ok),
+    }
+}
+
+fn namespaces(linux: &oci::Linux) -> Vec<Namespace> {
+    let list = linux.namespaces().iter().flatten();
+    list.map(|namespace| Namespace { kind: kind(namespace.typ()), path: path_of(namespace.path().as_deref()) }).collect()
+}
+
+/// An empty path is what some engines write for a new namespace.
+fn path_of(path: Option<&Path>) -> Option<String> {
+    path.map(text).filter(|path| !path.is_empty())
+}
+
+fn kind(given: oci::LinuxNamespaceType) -> NamespaceKind {
+    match given {
+        oci::LinuxNamespaceType::Pid => NamespaceKind::Pid,
+        oci::LinuxNamespaceType::Network => NamespaceKind::Network,
+        oci::LinuxNamespaceType::Mount => NamespaceKind::Mount,
+        oci::LinuxNamespaceType::Ipc => NamespaceKind::Ipc,
+        oci::LinuxNamespaceType::Uts => NamespaceKind::Uts,
+        oci::LinuxNamespaceType::User => NamespaceKind::User,
+        oci::LinuxNamespaceType::Cgroup => NamespaceKind::Cgroup,
+        oci::LinuxNamespaceType::Time => NamespaceKind::Time,
+    }
+}
+
+fn mappings(given: Option<&Vec<oci::LinuxIdMapping>>) -> Vec<IdMapping> {
+    let list = given.into_iter().flatten();
+    list.map(|map| IdMapping { container: map.container_id(), host: map.host_id(), size: map.size() }).collect()
+}
+
+fn devices(linux: &oci::Linux, problems: &mut Problems) -> Vec<Device> {
+    let list = linux.devices().iter().flatten().enumerate();
+    list.filter_map(|(index, given)| match device(given) {
+        Ok(device) => Some(device),
+        Err(why) => {
+            problems.push(Error::config(format!("linux.devices[{index}]"), why));
+            None
+        }
+    })
+    .collect()
+}
+
+fn device(given: &oci::LinuxDevice) -> Result<Device, &'static str> {
+    let kind = match given.typ() {
+        oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => libc::S_IFCHR,
+        oci::LinuxDeviceType::B => libc::S_IFBLK,
+        oci::LinuxDeviceType::P => libc::S_IFIFO,
+        oci::LinuxDeviceType::A => return Err("type must be c, u, b or p"),
+    };
+    let fifo = kind == libc::S_IFIFO;
+    let number = |number: i64| if fifo { Ok(0) } else { u32::try_from(number).map_err(|_| "device number out of range") };
+    Ok(Device {
+        path: text(given.path()),
+        kind,
+        major: number(given.major())?,
+        minor: number(given.minor())?,
+        // fileMode may carry the file type's bits, which `type` has said already.
+        mode: given.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: given.uid().unwrap_or(0),
+        gid: given.gid().unwrap_or(0),
+    })
+}
+
+fn resources(linux: &oci::Linux, raw: &Raw, problems: &mut Problems) -> Resources {
+    let Some(given) = linux.resources() else { return Resources::default() };
+    // oci-spec can't tell 0 from absent.
+    let pids_limit = raw.get("linux.resources.pids.limit").and_then(serde_json::Value::as_i64);
+    let rules = given.devices().iter().flatten().enumerate();
+    let devices = rules.filter_map(|(index, rule)| match device_rule(rule) {
+        Ok(rule) => Some(rule),
+        Err(why) => {
+            problems.push(Error::config(format!("linux.resources.devices[{index}]"), why));
+            None
+        }
+    });
+    Resources {
+        devices: devices.collect(),
+        memory: given.memory().as_ref().map(memory).unwrap_or_default(),
+        cpu: given.cpu().as_ref().map(cpu).unwrap_or_default(),
+        pids_limit,
+    }
+}
+
+fn memory(given: &oci::LinuxMemory) -> Memory {
+    Memory {
+        limit: given.limit(),
+        reservation: given.reservation(),
+        swap: given.swap(),
+        swappiness: given.swappiness(),
+        disable_oom_killer: given.disable_oom_killer().unwrap_or(false),
+    }
+}
+
+fn cpu(given: &oci::LinuxCpu) -> Cpu {
+    Cpu {
+        shares: given.shares(),
+        quota: given.quota(),
+        burst: given.burst(),
+        period: given.period(),
+        idle: given.idle(),
+        cpus: given.cpus().clone().filter(|list| !list.is_empty()),
+        mems: given.mems().clone().filter(|list| !list.is_empty()),
+    }
+}
+
+fn device_rule(given: &oci::LinuxDeviceCgroup) -> Result<DeviceRule, &'static str> {
+    let kind = match given.typ().unwrap_or_default() {
+        oci::LinuxDeviceType::A => DeviceKind::All,
+        oci::LinuxDeviceType::B => DeviceKind::Block,
+        oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
+        oci::LinuxDeviceType::P => return Err("type must be a, b or c"),
+    };
+    // -1 is what engines write for "all".
+    let number = |number: Option<i64>| match number {
+        None | Some(-1) => Ok(None),
+        Some(number) => u32::try_from(number).map(Some).map_err(|_| "device number out of range"),
+    };
+    let access = given.access().clone().unwrap_or_else(|| "rwm".to_owned());
+    if access.is_empty() || access.chars().any(|letter| !"rwm".contains(letter)) {
+        return Err("access must be made of r, w and m");
+    }
+    let access = Access { read: access.contains('r'), write: access.contains('w'), mknod: access.contains('m') };
+    Ok(DeviceRule { allow: given.allow(), kind, major: number(given.major())?, minor: number(given.minor())?, access })
+}
+
+fn seccomp(given: &oci::LinuxSeccomp) -> Seccomp {
+    Seccomp {
+        default_action: given.default_action().to_string(),
+        default_errno: given.default_errno_ret(),
+        architectures: given.architectures().iter().flatten().map(ToString::to_string).collect(),
+        flags: given.flags().as_ref().map(|flags| flags.iter().map(ToString::to_string).collect()),
+        syscalls: given.syscalls().iter().flatten().map(syscall_rule).collect(),
+    }
+}
+
+fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
+    let args = given.args().iter().flatten().map(|arg| SyscallArg {
+        // More than 5 is refused where the filter is built.
+        index: u32::try_from(arg.index()).unwrap_or(u32::MAX),
+        value: arg.value(),
+        value_two: arg.value_two().unwrap_or(0),
+        op: arg.op().to_string(),
+    });
+    SyscallRule {
+        names: given.names().clone(),
+        action: given.action().to_string(),
+        errno: given.errno_ret(),
+        args: args.collect(),
+    }
+}
+
+/// Of `/`, before the root filesystem is attached; shared and unbindable need a step after it.
+fn propagation(linux: &oci::Linux, problems: &mut Problems) -> Option<Propagation> {
+    let word = linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty())?;
+    match word {
+        "private" | "rprivate" => Some(Propagation(ms::PRIVATE)),
+        "slave" | "rslave" => Some(Propagation(ms::SLAVE)),
+        _ => {
+            problems.push(Error::unsupported("linux.rootfsPropagation", format!("{word:?} is not supported by this release")));
+            None
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! One pass over the bytes of config.json, before the field's types see them:
+//! duplicate names, what is present, what this release can't do. Pure.
+//!
+//! oci-spec loses what the spec needs told apart (docs/decisions/packages.md):
+//! duplicates vanish, an unknown capability fails the parse, `pids.limit` 0 and
+//! absent are one. Such facts are read from here.
+
+use crate::error::Error;
+use serde_json::{Map, Value};
+use std::fmt;
+
+/// The most bytes a config.json may have.
+const MAX_BYTES: usize = 16 << 20;
+
+/// Restrictions of the spec that later releases bring. Each is refused by its
+/// path as long as it is asked for; see `asks`.
+const UNSUPPORTED: &[&str] = &[
+    "hooks.prestart",
+    "hooks.createContainer",
+    "hooks.poststart",
+    "hooks.poststop",
+    "process.apparmorProfile",
+    "process.selinuxLabel",
+    "process.scheduler",
+    "process.ioPriority",
+    "process.execCPUAffinity",
+    "process.consoleSize",
+    "linux.sysctl",
+    "linux.netDevices",
+    "linux.memoryPolicy",
+    "linux.intelRdt",
+    "linux.mountLabel",
+    "linux.personality",
+    "linux.timeOffsets",
+    "linux.resources.blockIO",
+    "linux.resources.hugepageLimits",
+    "linux.resources.network",
+    "linux.resources.rdma",
+    "linux.resources.unified",
+    "linux.resources.memory.kernel",
+    "linux.resources.memory.kernelTCP",
+    "linux.resources.memory.useHierarchy",
+    "linux.resources.cpu.realtimeRuntime",
+    "linux.resources.cpu.realtimePeriod",
+    "linux.seccomp.listenerPath",
+    "linux.seccomp.listenerMetadata",
+];
+
+/// config.json as JSON, known to have no duplicate names.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    pub(crate) value: Value,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Raw {
+    pub(crate) fn parse(json: &[u8]) -> Result<Raw, Error> {
+        if json.len() > MAX_BYTES {
+            return Err(Error::config("config.json", format!("larger than {MAX_BYTES} bytes")));
+        }
+        let Strict(value) = serde_json::from_slice(json).map_err(|error| Error::config("config.json", error.to_string()))?;
+        if !value.is_object() {
+            return Err(Error::config("config.json", "not a JSON object"));
+        }
+        let mut raw = Raw { value, warnings: Vec::new() };
+        raw.drop_unknown_capabilities();
+        Ok(raw)
+    }
+
+    /// The value at a dotted path.
+    pub(crate) fn get(&self, path: &str) -> Option<&Value> {
+        path.split('.').try_fold(&self.value, |value, name| value.get(name))
+    }
+
+    /// The paths of the config that ask for what this release does not do.
+    pub(crate) fn unsupported(&self) -> Vec<Error> {
+        let asked = UNSUPPORTED.iter().filter(|path| self.get(path).is_some_and(asks));
+        asked.map(|path| Error::unsupported(*path, "not supported by this release")).collect()
+    }
+
+    /// config.md#linux-process: an unknown capability warns and is left out.
+    fn drop_unknown_capabilities(&mut self) {
+        let Some(Value::Object(sets)) = self.value.pointer_mut("/process/capabilities") else { return };
+        for (set, names) in sets {
+            let Value::Array(names) = names else { continue };
+            names.retain(|name| {
+                let known = !name.is_string() || name.as_str().and_then(capability_number).is_some();
+                if !known {
+                    self.warnings.push(format!("process.capabilities.{set}: unknown capability {name} ignored"));
+                }
+                known
+            });
+        }
+    }
+}
+
+/// `CAP_CHOWN` is 0.
+pub(crate) fn capability_number(name: &str) -> Option<u8> {
+    name.parse::<caps::Capability>().ok().map(|capability| capability.index())
+}
+
+/// Does this value ask for anything? Engines write empty ones for everything they know.
+fn asks(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Bool(true) => true,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => items.iter().any(|_| true),
+        Value::Object(members) => members.values().any(asks),
+    }
+}
+
+/// A JSON value whose objects have no name twice.
+struct Strict(Value);
+
+impl<'de> serde::Deserialize<'de> for Strict {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> serde::de::Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if map.contains_key(&name) {
+                return Err(serde::de::Error::custom(format!("duplicate name {name:?}")));
+            }
+            let Strict(value) = members.next_value()?;
+            map.insert(name, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(json: &str, expect: Result<&[&str], &str>) {
+        match (Raw::parse(json.as_bytes()), expect) {
+            (Ok(raw), Ok(paths)) => {
+                let got: Vec<_> = raw.unsupported().iter().filter_map(|error| error.config_path().map(str::to_owned)).collect();
+                assert_eq!(got, paths, "{json}");
+            }
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (got, _) => panic!("{json}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_judged_first() {
+        check("{}", Ok(&[]));
+        check("[]", Err("not a JSON object"));
+        check(r#"{"a":1,"a":2}"#, Err("duplicate name \"a\""));
+        check(r#"{"linux":{"sysctl":{}, "resources":{"blockIO":{"weight":0}}}}"#, Ok(&[]));
+        check(r#"{"linux":{"sysctl":{"net.a":"1"}}}"#, Ok(&["linux.sysctl"]));
+        check(r#"{"hooks":{"prestart":[{}]}}"#, Ok(&["hooks.prestart"]));
+        check(&"[".repeat(100_000), Err("recursion limit"));
+    }
+
+    #[test]
+    fn unknown_capabilities_warn() {
+        let raw = Raw::parse(br#"{"process":{"capabilities":{"bounding":["CAP_KILL","CAP_NEW"]}}}"#).unwrap();
+        assert_eq!(raw.get("process.capabilities.bounding"), Some(&serde_json::json!(["CAP_KILL"])));
+        assert_eq!(raw.warnings.len(), 1);
+    }
+}

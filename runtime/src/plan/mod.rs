@@ -1,0 +1,187 @@
+//! The plan: what will be done for a configuration on a host, as data.
+//!
+//! Pure (invariant 1): `(Config, Request, Facts)` in, a list of typed steps
+//! out, each with the property of config.json that it came from. Dry runs,
+//! errors, fault injection and golden tests all read this list; `launch` links
+//! it to descriptors and runs it.
+
+#![forbid(unsafe_code)]
+
+mod namespaces;
+mod order;
+mod process;
+mod rootfs;
+mod show;
+
+use crate::cgroup;
+use crate::config::mount_options::MountOptions;
+use crate::config::resources::DeviceRule;
+use crate::config::{Hook, IdMapping, NamespaceKind, Rlimit};
+
+pub(crate) use order::{compile, default_rootfs};
+
+/// Who does a step, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The host, before init exists, or as soon as it does.
+    Host,
+    /// The first clone, in the caller's namespaces.
+    Stage1,
+    /// Init, up to "created".
+    Init,
+    /// Init, from `start` to execve.
+    Exec,
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) side: Side,
+    /// The property of config.json that asks for it.
+    pub(crate) path: String,
+    pub(crate) action: Action,
+}
+
+/// What a caller asks for beside the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) id: String,
+    /// Absolute.
+    pub(crate) bundle: String,
+    pub(crate) no_pivot: bool,
+    pub(crate) new_keyring: bool,
+    /// A descriptor will take the terminal's master.
+    pub(crate) console: bool,
+    /// Descriptors from 3 on that the program gets.
+    pub(crate) extra_fds: u32,
+    /// The program is a descriptor of the caller's instead of `args[0]`.
+    pub(crate) program_fd: bool,
+}
+
+/// What the plan depends on of the host. Plain data.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// May this process use the kernel's mount calls and open what it likes: CAP_SYS_ADMIN.
+    pub(crate) privileged: bool,
+    /// fsopen(2), open_tree(2), move_mount(2).
+    pub(crate) mount_api: bool,
+    pub(crate) mount_setattr: bool,
+    pub(crate) clone3: bool,
+    /// Capabilities that this process can hand on.
+    pub(crate) bounding: u64,
+    pub(crate) cgroup: cgroup::Facts,
+    /// The directories the container's cgroup will have.
+    pub(crate) cgroup_directories: cgroup::Directories,
+    /// Namespaces joined by path that belong to the user namespace that is joined too.
+    pub(crate) owned_by_user: Vec<NamespaceKind>,
+}
+
+impl Facts {
+    /// Mounts by descriptor all the way; else mount(2) onto verified procfs links.
+    pub(crate) fn new_api(&self) -> bool {
+        self.mount_api && self.mount_setattr
+    }
+}
+
+/// Where a mount's tree comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TreeSource {
+    /// Absolute, on the host.
+    pub(crate) path: String,
+    pub(crate) recursive: bool,
+    /// Cloned by the host and handed over, or by init from its own view.
+    pub(crate) by_host: bool,
+}
+
+/// What is done. The names are those of `init`'s operations where there is one.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    // Host
+    CreateCgroup { directories: cgroup::Directories },
+    CgroupWrite(cgroup::Write),
+    CgroupDevices(Vec<DeviceRule>),
+    OomScore(i32),
+    // Stage 1
+    Descriptors,
+    JoinNamespace { kind: NamespaceKind, path: String },
+    Unshare { kinds: Vec<NamespaceKind> },
+    Clone { kinds: Vec<NamespaceKind>, into_cgroup: bool, clone3: bool },
+    // Init
+    Baseline,
+    NewSession,
+    JoinCgroup,
+    /// Init waits while the host does these.
+    HostTurn(Vec<HostTask>),
+    BecomeRoot,
+    DropDumpable,
+    LoopbackUp,
+    SetPropagation { flags: u64, new_api: bool },
+    AttachRoot { source: TreeSource, new_api: bool },
+    MountFilesystem { fstype: String, source: Option<String>, options: MountOptions, target: String, real_directory: bool, new_api: bool },
+    Bind { source: TreeSource, options: MountOptions, target: String, new_api: bool },
+    TargetPropagation { target: String, flags: Vec<u64>, new_api: bool },
+    TargetReadonly { target: String, new_api: bool },
+    DeviceNode(crate::config::Device),
+    DeviceBind { source: String, path: String },
+    Symlink { contents: String, path: String },
+    SwitchRoot(Switch),
+    Console { uid: u32 },
+    ControllingTerminal,
+    EnsureDirectory(String),
+    RootReadonly { new_api: bool },
+    ReadonlyPath { path: String, new_api: bool },
+    MaskPath { path: String, new_api: bool, by_host: bool },
+    Hostname(String),
+    Domainname(String),
+    SessionKeyring(String),
+    FindProgram { name: String, search: String, cwd: String },
+    Umask(u32),
+    Ready,
+    // Exec
+    WaitStart,
+    StartHook { hook: Hook, identity: Identity, bounding: u64, inheritable: u64, environment: Vec<String> },
+    Limits(Vec<Rlimit>),
+    DropBounding { keep: u64 },
+    Identity(Identity),
+    WorkingDirectory { path: String, last: bool },
+    InheritableCapabilities(u64),
+    AmbientCapabilities(u64),
+    Capabilities { effective: u64, permitted: u64, inheritable: u64 },
+    CloseOnExec { extra: u32 },
+    NoNewPrivileges,
+    Filter { rules: usize, architectures: usize, default_action: String },
+    Execute { name: String, search: String, args: Vec<String>, environment: Vec<String>, descriptor: bool },
+}
+
+/// The host's part of a turn.
+#[derive(Clone, Debug)]
+pub(crate) enum HostTask {
+    IdMaps { uids: Vec<IdMapping>, gids: Vec<IdMapping> },
+    OomScore(i32),
+    Hooks(Vec<Hook>),
+    Limits(Vec<Rlimit>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switch {
+    Pivot,
+    /// The attached root becomes the root by chroot(2) alone (`--no-pivot`).
+    Move,
+    /// No mount namespace of our own.
+    Chroot,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// `None`: setgroups(2) is denied in this user namespace.
+    pub(crate) groups: Option<Vec<u32>>,
+}
+
+/// A whole plan.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) warnings: Vec<String>,
+}

@@ -1,0 +1,97 @@
+//! The order of steps, once, with the reason for each place. Pure.
+//!
+//! docs/decisions/0003-order-of-steps.md has the long form.
+
+use super::{Action, Facts, HostTask, Plan, Request, Side, Step, namespaces, process, rootfs};
+use crate::cgroup;
+use crate::config::{Config, NamespaceKind};
+use crate::error::Error;
+
+/// Collects steps for one side after the other.
+pub(crate) struct Steps {
+    side: Side,
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    pub(crate) fn push(&mut self, path: impl Into<String>, action: Action) {
+        self.steps.push(Step { side: self.side, path: path.into(), action });
+    }
+}
+
+/// Compiles a configuration into the plan of `create` and `start`.
+pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Result<Plan, Vec<Error>> {
+    let mut warnings = config.warnings.clone();
+    let mut steps = Steps { side: Side::Host, steps: Vec::new() };
+    cgroup_steps(config, facts, &mut steps)?;
+
+    steps.side = Side::Stage1;
+    steps.push("process", Action::Descriptors);
+    namespaces::stage1(config, facts, &mut steps);
+
+    steps.side = Side::Host;
+    // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
+    // In a new user namespace it waits for the turn that writes the maps.
+    let score = config.process.oom_score_adj.filter(|_| !config.makes(NamespaceKind::User));
+    if let Some(score) = score {
+        steps.push("process.oomScoreAdj", Action::OomScore(score));
+    }
+
+    steps.side = Side::Init;
+    steps.push("process", Action::Baseline);
+    steps.push("process", Action::NewSession);
+    // Before anything that a limit should count, and before the cgroup namespace is made.
+    if !namespaces::born_in_cgroup(config, facts) && !facts.cgroup_directories.0.is_empty() {
+        steps.push("linux.cgroupsPath", Action::JoinCgroup);
+    }
+    namespaces::init(config, facts, &mut steps);
+    if config.makes(NamespaceKind::Mount) {
+        rootfs::build(config, request, facts, &mut steps);
+    }
+    // The runtime's hooks see the finished mounts and may add to them; after this the old root is gone.
+    if !config.hooks.create_runtime.is_empty() {
+        let hooks = HostTask::Hooks(config.hooks.create_runtime.clone());
+        steps.push("hooks.createRuntime", Action::HostTurn(vec![hooks]));
+    }
+    rootfs::switch(config, request, facts, &mut steps);
+    rootfs::finish(config, request, facts, &mut steps);
+    process::prepare(config, request, &mut steps);
+    // Raising a limit needs rights in the first user namespace: the host's turn.
+    if config.makes(NamespaceKind::User) && !config.process.rlimits.is_empty() {
+        let limits = HostTask::Limits(config.process.rlimits.clone());
+        steps.push("process.rlimits", Action::HostTurn(vec![limits]));
+    }
+    steps.push("process", Action::Ready);
+
+    steps.side = Side::Exec;
+    process::last_steps(config, request, facts, &mut steps, &mut warnings);
+    Ok(Plan { steps: steps.steps, warnings })
+}
+
+/// The cgroup with all its limits is there before the first process of the container.
+fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Vec<Error>> {
+    let writes = cgroup::compile(&config.resources, &facts.cgroup)?;
+    let directories = facts.cgroup_directories.clone();
+    if directories.0.is_empty() {
+        if let Some(write) = writes.first() {
+            return Err(vec![Error::unsupported(&write.config_path, "the container has no cgroup")]);
+        }
+        return Ok(());
+    }
+    steps.push("linux.cgroupsPath", Action::CreateCgroup { directories });
+    for write in writes {
+        steps.push(write.config_path.clone(), Action::CgroupWrite(write));
+    }
+    if !config.resources.devices.is_empty() {
+        steps.push("linux.resources.devices", Action::CgroupDevices(config.resources.devices.clone()));
+    }
+    Ok(())
+}
+
+/// The root filesystem's place on the host.
+pub(crate) fn default_rootfs(config: &Config, bundle: &str) -> String {
+    if config.root.path.starts_with('/') {
+        return config.root.path.clone();
+    }
+    format!("{}/{}", bundle.trim_end_matches('/'), config.root.path)
+}

@@ -1,0 +1,103 @@
+//! From "created" to execve. Pure. Each wrong order of the last steps was tried and fails on the kernel.
+
+use super::order::Steps;
+use super::{Action, Facts, Identity, Request};
+use crate::config::{Capabilities, Config, NamespaceKind};
+
+/// Where execvp(3) looks when the environment has no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The last things before "created": the program must be there, and the umask is the container's.
+pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
+    if !request.program_fd {
+        let (name, search, cwd) = (program(config), search(config), config.process.cwd.clone());
+        steps.push("process.args", Action::FindProgram { name, search, cwd });
+    }
+    steps.push("process.user.umask", Action::Umask(config.process.umask));
+}
+
+fn program(config: &Config) -> String {
+    config.process.args.first().cloned().unwrap_or_default()
+}
+
+fn search(config: &Config) -> String {
+    let path = config.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    path.unwrap_or(DEFAULT_PATH).to_owned()
+}
+
+pub(crate) fn last_steps(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps, warnings: &mut Vec<String>) {
+    let process = &config.process;
+    let caps = grantable(process.capabilities, facts.bounding, warnings);
+    let identity = identity(config, facts);
+    steps.push("process", Action::WaitStart);
+    for (index, hook) in config.hooks.start_container.iter().enumerate() {
+        // De facto: without an environment of its own the hook gets the process's.
+        let environment = hook.env.clone().unwrap_or_else(|| process.env.clone());
+        let (bounding, inheritable) = (caps.bounding, caps.inheritable);
+        let hook = Action::StartHook { hook: hook.clone(), identity: identity.clone(), bounding, inheritable, environment };
+        steps.push(format!("hooks.startContainer[{index}]"), hook);
+    }
+    // In a user namespace of ours the host has set them.
+    if !process.rlimits.is_empty() && !config.makes(NamespaceKind::User) {
+        steps.push("process.rlimits", Action::Limits(process.rlimits.clone()));
+    }
+    // Needs CAP_SETPCAP in the effective set: before the ids.
+    steps.push("process.capabilities.bounding", Action::DropBounding { keep: caps.bounding });
+    let cwd = |last| Action::WorkingDirectory { path: process.cwd.clone(), last };
+    steps.push("process.cwd", cwd(false));
+    steps.push("process.user", Action::Identity(identity));
+    steps.push("process.cwd", cwd(true));
+    // The change of uid emptied the effective set, and ambient needs inheritable.
+    steps.push("process.capabilities.inheritable", Action::InheritableCapabilities(caps.inheritable));
+    steps.push("process.capabilities.ambient", Action::AmbientCapabilities(caps.ambient));
+    steps.push("process", Action::CloseOnExec { extra: request.extra_fds });
+    let final_caps =
+        Action::Capabilities { effective: caps.effective, permitted: caps.permitted, inheritable: caps.inheritable };
+    let filter = config.seccomp.as_ref().map(|seccomp| Action::Filter {
+        rules: seccomp.syscalls.iter().map(|rule| rule.names.len()).sum(),
+        architectures: seccomp.architectures.len().max(1),
+        default_action: seccomp.default_action.clone(),
+    });
+    if process.no_new_privileges {
+        steps.push("process.capabilities", final_caps);
+        steps.push("process.noNewPrivileges", Action::NoNewPrivileges);
+        if let Some(filter) = filter {
+            steps.push("linux.seccomp", filter);
+        }
+    } else {
+        // Without no_new_privs, installing a filter needs CAP_SYS_ADMIN, so it must precede the capability drop.
+        if let Some(filter) = filter {
+            steps.push("linux.seccomp", filter);
+        }
+        steps.push("process.capabilities", final_caps);
+    }
+    let (name, search) = (program(config), search(config));
+    let (args, environment) = (process.args.clone(), process.env.clone());
+    steps.push("process.args", Action::Execute { name, search, args, environment, descriptor: request.program_fd });
+}
+
+/// config.md#linux-process: what can't be granted warns and is left out.
+fn grantable(asked: Capabilities, bounding: u64, warnings: &mut Vec<String>) -> Capabilities {
+    let wanted = asked.bounding | asked.effective | asked.inheritable | asked.permitted | asked.ambient;
+    let missing = wanted & !bounding;
+    if missing != 0 {
+        warnings.push(format!("process.capabilities: {} can't be granted here and was left out", super::show::capabilities(missing)));
+    }
+    let held = asked.permitted & bounding;
+    Capabilities {
+        bounding: asked.bounding & bounding,
+        effective: asked.effective & held,
+        inheritable: asked.inheritable & bounding,
+        permitted: held,
+        // The kernel refuses an ambient capability that isn't both permitted and inheritable.
+        ambient: asked.ambient & held & asked.inheritable,
+    }
+}
+
+/// An unprivileged creator's namespace denies setgroups(2).
+fn identity(config: &Config, facts: &Facts) -> Identity {
+    let process = &config.process;
+    let denied = !facts.privileged && config.makes(NamespaceKind::User);
+    let groups = (!denied).then(|| process.additional_gids.clone());
+    Identity { uid: process.uid, gid: process.gid, groups }
+}

@@ -1,0 +1,197 @@
+//! The root filesystem: mounts, devices, masks, and the switch into it. Pure.
+
+use super::order::{Steps, default_rootfs};
+use super::{Action, Facts, Request, Switch, TreeSource};
+use crate::cgroup::Version;
+use crate::config::mount_options::{MountOptions, attr, ms};
+use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
+
+/// config-linux.md#default-devices, as (name, major, minor).
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// runtime-linux.md#dev-symbolic-links, and the multiplexer of the container's own devpts.
+const DEFAULT_LINKS: [(&str, &str); 6] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/kcore", "/dev/core"),
+    ("pts/ptmx", "/dev/ptmx"),
+];
+
+fn source(path: String, recursive: bool, facts: &Facts) -> TreeSource {
+    // Cloned by the host, it can't be swapped under init; without the rights or the calls, init opens its own view.
+    TreeSource { path, recursive, by_host: facts.privileged && facts.new_api() }
+}
+
+/// From the root filesystem to the last device, in a mount namespace of our own.
+pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
+    let new_api = facts.new_api();
+    // Nothing that is mounted here may travel back to the host.
+    let flags = config.rootfs_propagation.map_or(ms::SLAVE, |propagation| propagation.0);
+    steps.push("linux.rootfsPropagation", Action::SetPropagation { flags, new_api });
+    let rootfs = source(default_rootfs(config, &request.bundle), true, facts);
+    steps.push("root.path", Action::AttachRoot { source: rootfs, new_api });
+    for (index, mount) in config.mounts.iter().enumerate() {
+        let path = format!("mounts[{index}] ({})", mount.destination);
+        one_mount(&path, mount, request, facts, steps);
+    }
+    if !device_directory_is_bound(config) {
+        devices(config, facts, steps);
+    }
+    for (index, device) in config.devices.iter().enumerate() {
+        device_node(format!("linux.devices[{index}] ({})", device.path), device.clone(), config, facts, steps);
+    }
+    if let Some(index) = deferred_readonly(config) {
+        let target = config.mounts[index].destination.clone();
+        steps.push(format!("mounts[{index}] ({target})"), Action::TargetReadonly { target, new_api });
+    }
+}
+
+/// A read-only /dev gets its devices first.
+fn deferred_readonly(config: &Config) -> Option<usize> {
+    config.mounts.iter().position(|mount| is_dev(mount) && mount.options.set & attr::RDONLY != 0 && mount.kind_is_filesystem())
+}
+
+fn is_dev(mount: &Mount) -> bool {
+    mount.destination.trim_end_matches('/') == "/dev"
+}
+
+impl Mount {
+    fn kind_is_filesystem(&self) -> bool {
+        matches!(self.kind, MountKind::Filesystem(_))
+    }
+}
+
+fn one_mount(path: &str, mount: &Mount, request: &Request, facts: &Facts, steps: &mut Steps) {
+    let target = mount.destination.clone();
+    let mut options = mount.options.clone();
+    let new_api = facts.new_api();
+    match &mount.kind {
+        MountKind::Bind { recursive } => {
+            let from = mount.source.clone().unwrap_or_default();
+            // config.md#mounts: a relative source is relative to the bundle.
+            let from = if from.starts_with('/') { from } else { format!("{}/{from}", request.bundle) };
+            let source = source(from, *recursive, facts);
+            steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
+        }
+        MountKind::Cgroup => cgroup_mount(path, mount, facts, steps),
+        MountKind::Filesystem(fstype) => {
+            if is_dev(mount) {
+                options.set &= !attr::RDONLY;
+            }
+            let real_directory = ["proc", "sysfs"].contains(&fstype.as_str());
+            let (fstype, source) = (fstype.clone(), mount.source.clone());
+            let new_api = new_api && !options.needs_mount2();
+            steps.push(path, Action::MountFilesystem { fstype, source, options, target: target.clone(), real_directory, new_api });
+        }
+    }
+    if !mount.options.propagation.is_empty() {
+        let flags = mount.options.propagation.clone();
+        steps.push(path, Action::TargetPropagation { target, flags, new_api });
+    }
+}
+
+/// cgroup v2: the tree as the container's cgroup namespace shows it. v1: a tmpfs with the
+/// container's own directory of each hierarchy.
+fn cgroup_mount(path: &str, mount: &Mount, facts: &Facts, steps: &mut Steps) {
+    let (target, new_api) = (mount.destination.clone(), facts.new_api());
+    if facts.cgroup.version == Version::V2 {
+        let options = mount.options.clone();
+        let (fstype, source) = ("cgroup2".to_owned(), Some("cgroup".to_owned()));
+        steps.push(path, Action::MountFilesystem { fstype, source, options, target, real_directory: false, new_api });
+        return;
+    }
+    let mut top = MountOptions { data: vec![("mode".into(), Some("755".into()))], ..MountOptions::default() };
+    top.set = mount.options.set & !attr::RDONLY;
+    let (fstype, source_name) = ("tmpfs".to_owned(), Some("tmpfs".to_owned()));
+    steps.push(path, Action::MountFilesystem { fstype, source: source_name, options: top, target: target.clone(), real_directory: false, new_api });
+    for directory in &facts.cgroup_directories.0 {
+        // The last part of the hierarchy's place on the host is its name everywhere: cpu,cpuacct or systemd.
+        let name = directory.mount.rsplit('/').next().unwrap_or_default();
+        let options = MountOptions { set: mount.options.set, clear: mount.options.clear, ..MountOptions::default() };
+        let source = source(directory.path.clone(), false, facts);
+        let target = format!("{target}/{name}");
+        steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
+        for alias in name.split(',').filter(|alias| *alias != name) {
+            let path_of_alias = format!("{}/{alias}", mount.destination);
+            steps.push(path, Action::Symlink { contents: name.to_owned(), path: path_of_alias });
+        }
+    }
+    if mount.options.set & attr::RDONLY != 0 {
+        steps.push(path, Action::TargetReadonly { target, new_api });
+    }
+}
+
+/// The engine brought its own /dev: it is not ours to fill.
+fn device_directory_is_bound(config: &Config) -> bool {
+    config.mounts.iter().any(|mount| is_dev(mount) && matches!(mount.kind, MountKind::Bind { .. }))
+}
+
+fn devices(config: &Config, facts: &Facts, steps: &mut Steps) {
+    for (name, major, minor) in DEFAULT_DEVICES {
+        let path = format!("/dev/{name}");
+        if config.devices.iter().any(|device| device.path == path) {
+            continue; // the config has its own idea of it
+        }
+        let device = Device { path, kind: libc::S_IFCHR, major, minor, mode: 0o666, uid: 0, gid: 0 };
+        device_node("linux.devices (default)".to_owned(), device, config, facts, steps);
+    }
+    for (contents, path) in DEFAULT_LINKS {
+        steps.push("linux.devices (default)", Action::Symlink { contents: contents.to_owned(), path: path.to_owned() });
+    }
+}
+
+fn device_node(path: String, device: Device, config: &Config, facts: &Facts, steps: &mut Steps) {
+    // No node can be made in a user namespace: the host's own is bound.
+    let bound = config.namespace(NamespaceKind::User).is_some() || !facts.privileged;
+    if bound && device.kind != libc::S_IFIFO {
+        let target = device.path.clone();
+        steps.push(path, Action::DeviceBind { source: device.path, path: target });
+    } else {
+        steps.push(path, Action::DeviceNode(device));
+    }
+}
+
+/// Into the root filesystem.
+pub(crate) fn switch(config: &Config, request: &Request, _: &Facts, steps: &mut Steps) {
+    let switch = match (config.makes(NamespaceKind::Mount), request.no_pivot) {
+        (false, _) => Switch::Chroot,
+        (true, true) => Switch::Move,
+        (true, false) => Switch::Pivot,
+    };
+    steps.push("root.path", Action::SwitchRoot(switch));
+}
+
+/// What is changed from inside: the terminal, names, what may be seen and written.
+pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
+    let new_api = facts.new_api();
+    if config.process.terminal && request.console {
+        steps.push("process.terminal", Action::Console { uid: config.process.uid });
+        steps.push("process.terminal", Action::ControllingTerminal);
+    }
+    // Made while the root can still be written.
+    if config.makes(NamespaceKind::Mount) {
+        steps.push("process.cwd", Action::EnsureDirectory(config.process.cwd.clone()));
+    }
+    if config.root.readonly {
+        steps.push("root.readonly", Action::RootReadonly { new_api });
+    }
+    if let Some(name) = config.hostname.clone().filter(|name| !name.is_empty()) {
+        steps.push("hostname", Action::Hostname(name));
+    }
+    if let Some(name) = config.domainname.clone().filter(|name| !name.is_empty()) {
+        steps.push("domainname", Action::Domainname(name));
+    }
+    for (index, path) in config.readonly_paths.iter().enumerate() {
+        steps.push(format!("linux.readonlyPaths[{index}]"), Action::ReadonlyPath { path: path.clone(), new_api });
+    }
+    let by_host = facts.privileged && new_api;
+    for (index, path) in config.masked_paths.iter().enumerate() {
+        steps.push(format!("linux.maskedPaths[{index}]"), Action::MaskPath { path: path.clone(), new_api, by_host });
+    }
+    if request.new_keyring {
+        steps.push("process", Action::SessionKeyring(format!("_ses.{}", request.id)));
+    }
+}

@@ -1,0 +1,212 @@
+//! A plan as text and JSON: `longshore plan`, golden tests, the words of errors. Pure.
+
+use super::{Action, HostTask, Identity, Plan, Side, Step, Switch, TreeSource};
+use crate::config::mount_options::{ATTRIBUTES, MountOptions, SUPERBLOCK, attr, ms};
+use crate::config::{IdMapping, NamespaceKind, Rlimit};
+use std::fmt;
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Side::Host => "host",
+            Side::Stage1 => "stage1",
+            Side::Init => "init",
+            Side::Exec => "exec",
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<6} {:<33} {}", self.side.name(), self.path, self.action)
+    }
+}
+
+impl Plan {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let steps = self.steps.iter().map(|step| {
+            serde_json::json!({"side": step.side.name(), "path": step.path, "action": step.action.to_string()})
+        });
+        serde_json::json!({"steps": steps.collect::<Vec<_>>(), "warnings": self.warnings})
+    }
+}
+
+fn list<T>(items: &[T], name: impl Fn(&T) -> String) -> String {
+    items.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn kinds(kinds: &[NamespaceKind]) -> String {
+    list(kinds, |kind| kind.name().to_owned())
+}
+
+fn tree(source: &TreeSource) -> String {
+    let recursive = if source.recursive { ", recursive" } else { "" };
+    let by = if source.by_host { "" } else { ", by path" };
+    format!("{}{recursive}{by}", source.path)
+}
+
+/// `: nosuid nodev`, or nothing.
+fn options(options: &MountOptions) -> String {
+    let mut words = Vec::new();
+    for (prefix, set, clear) in
+        [("", options.set, options.clear), ("r", options.recursive_set, options.recursive_clear)]
+    {
+        for (attribute, _, name) in ATTRIBUTES {
+            if set & attribute != 0 {
+                words.push(format!("{prefix}{name}"));
+            } else if clear & attribute != 0 {
+                words.push(format!("{prefix}{name}=off"));
+            }
+        }
+        match (set & attr::ATIME, clear & attr::ATIME) {
+            (attr::NOATIME, _) => words.push(format!("{prefix}noatime")),
+            (attr::STRICTATIME, _) => words.push(format!("{prefix}strictatime")),
+            (0, 0) => {}
+            _ => words.push(format!("{prefix}relatime")),
+        }
+    }
+    for (flag, name) in SUPERBLOCK {
+        if options.superblock & flag != 0 {
+            words.push(name.unwrap_or(if flag == ms::SILENT { "silent" } else { "iversion" }).to_owned());
+        }
+    }
+    words.extend(options.data.iter().map(|(key, value)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    }));
+    if words.is_empty() { String::new() } else { format!(": {}", words.join(" ")) }
+}
+
+fn propagation(flags: u64) -> &'static str {
+    match flags & !ms::REC {
+        ms::SHARED => "shared",
+        ms::SLAVE => "slave",
+        ms::PRIVATE => "private",
+        _ => "unbindable",
+    }
+}
+
+fn limits(limits: &[Rlimit]) -> String {
+    list(limits, |limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard))
+}
+
+fn maps(maps: &[IdMapping]) -> String {
+    list(maps, |map| format!("{}:{}:{}", map.container, map.host, map.size))
+}
+
+/// Names of the capabilities in a set.
+pub(crate) fn capabilities(bits: u64) -> String {
+    let mut known: Vec<_> = caps::all().into_iter().collect();
+    known.sort_by_key(caps::Capability::index);
+    let names: Vec<_> = known.iter().filter(|cap| bits & cap.bitmask() != 0).map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+impl fmt::Display for HostTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HostTask::IdMaps { uids, gids } => write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids)),
+            HostTask::OomScore(score) => write!(f, "host sets oom_score_adj = {score}"),
+            HostTask::Hooks(hooks) => write!(f, "host runs {}", list(hooks, |hook| hook.path.clone())),
+            HostTask::Limits(given) => write!(f, "host sets {}", limits(given)),
+        }
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let groups = self.groups.as_ref().map_or("unchanged".to_owned(), |groups| list(groups, u32::to_string));
+        write!(f, "uid {}, gid {}, groups {}", self.uid, self.gid, if groups.is_empty() { "none" } else { &groups })
+    }
+}
+
+impl fmt::Display for Action {
+    #[allow(clippy::too_many_lines)] // a table: one line an action
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::CreateCgroup { directories } => write!(f, "create cgroup {}", directories.display()),
+            Action::CgroupWrite(write) => write!(f, "cgroup: {} = {}", write.file, write.value.trim_end()),
+            Action::CgroupDevices(rules) => write!(f, "cgroup: {} device rules, then the default devices", rules.len()),
+            Action::OomScore(score) => write!(f, "set oom_score_adj = {score}"),
+            Action::Descriptors => write!(f, "put stdio in place, close the caller's descriptors"),
+            Action::JoinNamespace { kind, path } => write!(f, "join {} namespace {path}", kind.name()),
+            Action::Unshare { kinds: list } => write!(f, "new namespaces: {}", kinds(list)),
+            Action::Clone { kinds: list, into_cgroup, clone3 } => {
+                let list = if list.is_empty() { "none".to_owned() } else { kinds(list) };
+                let cgroup = if *into_cgroup { ", into its cgroup" } else { "" };
+                write!(f, "clone init, new namespaces: {list}{cgroup}{}", if *clone3 { "" } else { " (clone)" })
+            }
+            Action::Baseline => write!(f, "default signals, nothing blocked"),
+            Action::NewSession => write!(f, "new session"),
+            Action::JoinCgroup => write!(f, "join the cgroup"),
+            Action::HostTurn(tasks) => write!(f, "wait: {}", list(tasks, ToString::to_string)),
+            Action::BecomeRoot => write!(f, "become root of the user namespace"),
+            Action::DropDumpable => write!(f, "hide from ptrace and /proc"),
+            Action::LoopbackUp => write!(f, "bring lo up"),
+            Action::SetPropagation { flags, .. } => write!(f, "make / {}, recursive", propagation(*flags)),
+            Action::AttachRoot { source, .. } => write!(f, "attach root filesystem {}", tree(source)),
+            Action::MountFilesystem { fstype, options: given, new_api, .. } => {
+                write!(f, "mount {fstype}{}{}", if *new_api { "" } else { " (mount)" }, options(given))
+            }
+            Action::Bind { source, options: given, target, .. } => {
+                write!(f, "clone tree {} onto {target}{}", tree(source), options(given))
+            }
+            Action::TargetPropagation { target, flags, .. } => {
+                write!(f, "make {target} {}", list(flags, |flag| propagation(*flag).to_owned()))
+            }
+            Action::TargetReadonly { target, .. } => write!(f, "make {target} read-only"),
+            Action::DeviceNode(device) => {
+                let kind = if device.kind == libc::S_IFIFO { 'p' } else if device.kind == libc::S_IFBLK { 'b' } else { 'c' };
+                let (path, major, minor) = (&device.path, device.major, device.minor);
+                write!(f, "make {path} {kind} {major}:{minor} mode {:o} owner {}:{}", device.mode, device.uid, device.gid)
+            }
+            Action::DeviceBind { source, path } => write!(f, "clone {source} onto {path}"),
+            Action::Symlink { contents, path } => write!(f, "link {path} to {contents}"),
+            Action::SwitchRoot(Switch::Pivot) => write!(f, "pivot to the root filesystem, detach the old root"),
+            Action::SwitchRoot(Switch::Move) => write!(f, "change root to the attached root filesystem"),
+            Action::SwitchRoot(Switch::Chroot) => write!(f, "change root to the root filesystem"),
+            Action::Console { uid } => write!(f, "open a terminal for uid {uid}, send its master to the console socket"),
+            Action::ControllingTerminal => write!(f, "make it the controlling terminal"),
+            Action::EnsureDirectory(path) => write!(f, "make directory {path} unless it is there"),
+            Action::RootReadonly { .. } => write!(f, "make the root filesystem read-only"),
+            Action::ReadonlyPath { path, .. } => write!(f, "make {path} read-only"),
+            Action::MaskPath { path, .. } => write!(f, "mask {path}"),
+            Action::Hostname(name) => write!(f, "set hostname {name}"),
+            Action::Domainname(name) => write!(f, "set domainname {name}"),
+            Action::SessionKeyring(name) => write!(f, "join session keyring {name}"),
+            Action::FindProgram { name, .. } => write!(f, "look up {name}"),
+            Action::Umask(mask) => write!(f, "set umask {mask:04o}"),
+            Action::Ready => write!(f, "listen on the start socket: created"),
+            Action::WaitStart => write!(f, "wait for start"),
+            Action::StartHook { hook, .. } => write!(f, "run hook {}", hook.path),
+            Action::Limits(given) => write!(f, "set {}", limits(given)),
+            Action::DropBounding { keep } => write!(f, "bounding set: {}", capabilities(*keep)),
+            Action::Identity(identity) => write!(f, "become {identity}"),
+            Action::WorkingDirectory { path, last } => {
+                write!(f, "change directory to {path}{}", if *last { ", if not done" } else { "" })
+            }
+            Action::InheritableCapabilities(set) => write!(f, "inheritable: {}", capabilities(*set)),
+            Action::AmbientCapabilities(set) => write!(f, "ambient: {}", capabilities(*set)),
+            Action::Capabilities { effective, permitted, .. } => {
+                write!(f, "effective: {}; permitted: {}", capabilities(*effective), capabilities(*permitted))
+            }
+            Action::CloseOnExec { extra } => write!(f, "mark all descriptors close-on-exec but stdio and {extra} more"),
+            Action::NoNewPrivileges => write!(f, "set no_new_privs"),
+            Action::Filter { rules, architectures, default_action } => {
+                write!(f, "install filter: {rules} rules, {architectures} architectures, default {default_action}")
+            }
+            Action::Execute { name, descriptor, .. } => {
+                if *descriptor { write!(f, "execute the caller's descriptor") } else { write!(f, "execve {name}") }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Anonymous files, detached mounts, and duplicates of descriptors.
+#![allow(unsafe_code)]
+
+use crate::error::{Error, Result};
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// An unnamed file. Where memfd_create(2) is refused, an unnamed file in `fallback`. memfd_create(2)
+pub(crate) fn anonymous_file(name: &CStr, fallback: &Path) -> Result<File> {
+    match memfd_create(name, MFdFlags::MFD_CLOEXEC) {
+        Ok(fd) => Ok(File::from(fd)),
+        Err(_) => unnamed_file(fallback, 0o600),
+    }
+}
+
+/// A file without a name in `directory`. open(2), O_TMPFILE
+pub(crate) fn unnamed_file(directory: &Path, mode: u32) -> Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).mode(mode).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
+    options.open(directory).map_err(|error| Error::system(format!("cannot make an unnamed file in {}", directory.display()), error))
+}
+
+/// A detached copy of the mount at `path`. open_tree(2)
+pub(crate) fn clone_tree(path: &str, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
+    let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
+    // The kernel's headers have these flags as unsigned.
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | if recursive { libc::AT_RECURSIVE.cast_unsigned() } else { 0 };
+    // SAFETY: `path` is NUL-terminated and lives over the call, which only reads it.
+    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    owned(fd)
+}
+
+/// Takes a descriptor that a system call has just returned.
+pub(crate) fn owned(result: libc::c_long) -> std::result::Result<OwnedFd, Errno> {
+    let fd = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A duplicate numbered `from` or above, close-on-exec. fcntl(2)
+pub(crate) fn duplicate_above(fd: BorrowedFd<'_>, from: RawFd) -> Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes a number and touches no memory.
+    let copy = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, from) };
+    owned(copy.into()).map_err(|errno| Error::system("cannot duplicate a descriptor", errno))
+}
+
+/// One of the caller's own stdio descriptors, if it is open.
+pub(crate) fn stdio(number: RawFd) -> Option<BorrowedFd<'static>> {
+    // SAFETY: F_GETFD touches no memory.
+    let open = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if open < 0 {
+        return None;
+    }
+    // SAFETY: just seen open; 0 to 2 stay open in a process that is not about to break its own stdio.
+    Some(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// Reopens what a descriptor is open on, by its link in /proc.
+pub(crate) fn proc_path(fd: RawFd) -> String {
+    format!("/proc/self/fd/{fd}")
+}

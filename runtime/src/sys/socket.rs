@@ -1,0 +1,66 @@
+//! Frames and descriptors over Unix sockets.
+#![allow(unsafe_code)]
+
+use crate::wire::{FRAME_SIZE, Frame};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Two connected ends that keep the bounds of messages, close-on-exec.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends one frame with at most one descriptor.
+pub(crate) fn send(socket: BorrowedFd<'_>, frame: Frame, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let bytes = frame.to_bytes();
+    let raw = descriptor.map(|fd| [fd.as_raw_fd()]);
+    let control: Vec<_> = raw.iter().map(|fds| ControlMessage::ScmRights(fds)).collect();
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], &control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+}
+
+/// What came over a socket.
+#[derive(Debug)]
+pub(crate) enum Received {
+    Frame(Frame, Option<OwnedFd>),
+    EndOfFile,
+    /// Another length or version: not our init.
+    Garbage,
+}
+
+/// Receives one frame and the descriptor that may come with it.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
+    let mut bytes = [0u8; FRAME_SIZE];
+    let (count, descriptor) = receive_bytes(socket, &mut bytes)?;
+    Ok(match (count, Frame::from_bytes(&bytes[..count])) {
+        (0, _) => Received::EndOfFile,
+        (_, Some(frame)) => Received::Frame(frame, descriptor),
+        (_, None) => Received::Garbage,
+    })
+}
+
+/// Receives one message and the first descriptor that comes with it.
+pub(crate) fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ECONNRESET) => return Ok((0, None)), // the peer died with our message unread
+            other => break other?,
+        }
+    };
+    let mut descriptor = None;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            for fd in fds {
+                // SAFETY: the kernel has just installed this descriptor for us; nobody else knows it.
+                descriptor.get_or_insert(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    Ok((message.bytes, descriptor))
+}
