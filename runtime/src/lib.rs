@@ -5,4 +5,5 @@ mod cgroup;
 mod config;
 mod error;
 mod seccomp;
+mod sys;
 pub use error::{Error, ErrorKind, Result};

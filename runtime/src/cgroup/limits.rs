@@ -1,0 +1,346 @@
+//! `linux.resources` as file writes, for either version of cgroups.
+//!
+//! Pure. What this host or this version can't do is an error that names the
+//! property: a limit that was asked for is in force or create fails. A zero
+//! counts as unset where engines write zeros for "nothing asked": memory
+//! values, `cpu.shares`, `cpu.quota` and `cpu.period`, but not `pids.limit`.
+#![forbid(unsafe_code)]
+
+use crate::Error;
+use crate::config::resources::{Cpu, Memory, Resources};
+
+/// One write to one control file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Write {
+    pub(crate) controller: &'static str,
+    pub(crate) file: String,
+    pub(crate) value: String,
+    /// The property it came from.
+    pub(crate) config_path: String,
+    /// A kernel without this file enforces the value already: no swap
+    /// accounting and "no limit on swap".
+    pub(crate) may_miss: bool,
+}
+
+/// What the compiler has to know of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) version: Version,
+    pub(crate) controllers: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+    /// No cgroups.
+    Absent,
+}
+
+/// The writes for `resources`, in the order to make them in a new cgroup, or
+/// everything that stands against it.
+pub(crate) fn compile(resources: &Resources, facts: &Facts) -> Result<Vec<Write>, Vec<Error>> {
+    let mut out = Output {
+        facts,
+        writes: Vec::new(),
+        errors: Vec::new(),
+    };
+    pids(resources.pids_limit, &mut out);
+    match facts.version {
+        Version::V1 => {
+            memory_v1(&resources.memory, &mut out);
+            cpu_v1(&resources.cpu, &mut out);
+        }
+        Version::V2 | Version::Absent => {
+            memory_v2(&resources.memory, &mut out);
+            cpu_v2(&resources.cpu, &mut out);
+        }
+    }
+    if out.errors.is_empty() {
+        Ok(out.writes)
+    } else {
+        Err(out.errors)
+    }
+}
+
+const PIDS: &str = "linux.resources.pids.limit";
+const LIMIT: &str = "linux.resources.memory.limit";
+const SWAP: &str = "linux.resources.memory.swap";
+const RESERVATION: &str = "linux.resources.memory.reservation";
+const SWAPPINESS: &str = "linux.resources.memory.swappiness";
+const OOM: &str = "linux.resources.memory.disableOOMKiller";
+const SHARES: &str = "linux.resources.cpu.shares";
+const QUOTA: &str = "linux.resources.cpu.quota";
+const PERIOD: &str = "linux.resources.cpu.period";
+const BURST: &str = "linux.resources.cpu.burst";
+const IDLE: &str = "linux.resources.cpu.idle";
+const CPUS: &str = "linux.resources.cpu.cpus";
+const MEMS: &str = "linux.resources.cpu.mems";
+
+struct Output<'a> {
+    facts: &'a Facts,
+    writes: Vec<Write>,
+    errors: Vec<Error>,
+}
+
+impl Output<'_> {
+    fn set(&mut self, path: &str, controller: &'static str, file: &str, value: impl ToString) {
+        if !self.facts.controllers.iter().any(|name| name == controller) {
+            return self.missing(path, controller);
+        }
+        self.writes.push(Write {
+            controller,
+            file: file.to_owned(),
+            value: value.to_string(),
+            config_path: path.to_owned(),
+            may_miss: false,
+        });
+    }
+
+    fn missing(&mut self, path: &str, controller: &str) {
+        let message = match self.facts.version {
+            Version::V1 => format!("this host has no {controller} cgroup mounted"),
+            Version::V2 => format!("this host's cgroup2 has no {controller} controller"),
+            Version::Absent => "this host has no cgroups mounted".to_owned(),
+        };
+        // A property may become two writes; it is one problem.
+        if !self
+            .errors
+            .iter()
+            .any(|error| error.config_path() == Some(path))
+        {
+            self.errors.push(Error::unsupported(path, message));
+        }
+    }
+
+    fn refuse(&mut self, path: &str, message: impl Into<String>) {
+        self.errors.push(Error::config(path, message));
+    }
+
+    /// A limit of which -1 is "none" and less is nonsense.
+    fn checked(&mut self, path: &str, value: Option<i64>) -> Option<i64> {
+        let value = value?;
+        if value < -1 {
+            self.refuse(path, format!("{value} is neither a limit nor -1, no limit"));
+            return None;
+        }
+        Some(value)
+    }
+}
+
+fn pids(limit: Option<i64>, out: &mut Output<'_>) {
+    if let Some(limit) = out.checked(PIDS, limit) {
+        out.set(PIDS, "pids", "pids.max", or_max(limit));
+    }
+}
+
+fn or_max(limit: i64) -> String {
+    if limit < 0 {
+        "max".to_owned()
+    } else {
+        limit.to_string()
+    }
+}
+
+/// Limit and memory+swap, zero being unset; checked against each other.
+fn limit_and_swap(memory: &Memory, out: &mut Output<'_>) -> (Option<i64>, Option<i64>) {
+    let limit = out.checked(LIMIT, memory.limit).filter(|&limit| limit != 0);
+    let swap = out.checked(SWAP, memory.swap).filter(|&swap| swap != 0);
+    if let (Some(limit @ 0..), Some(swap @ 0..)) = (limit, swap)
+        && swap < limit
+    {
+        out.refuse(SWAP, "memory+swap limit should be >= memory limit");
+        return (None, None);
+    }
+    // Somebody who lifts the limit on memory and says nothing of swap means both.
+    let swap = if limit == Some(-1) {
+        swap.or(limit)
+    } else {
+        swap
+    };
+    (limit, swap)
+}
+
+fn memory_v1(memory: &Memory, out: &mut Output<'_>) {
+    let (limit, swap) = limit_and_swap(memory, out);
+    // The kernel keeps limit <= memsw, which is unlimited in a new cgroup.
+    if let Some(limit) = limit {
+        out.set(LIMIT, "memory", "memory.limit_in_bytes", limit);
+    }
+    if let Some(swap) = swap {
+        out.set(
+            swap_path(memory),
+            "memory",
+            "memory.memsw.limit_in_bytes",
+            swap,
+        );
+        out.let_last_miss(swap == -1);
+    }
+    let reservation = out.checked(RESERVATION, memory.reservation);
+    if let Some(reservation) = reservation.filter(|&value| value != 0) {
+        out.set(
+            RESERVATION,
+            "memory",
+            "memory.soft_limit_in_bytes",
+            reservation,
+        );
+    }
+    match memory.swappiness {
+        Some(value @ 0..=100) => out.set(SWAPPINESS, "memory", "memory.swappiness", value),
+        Some(value) => out.refuse(SWAPPINESS, format!("{value} is not within 0 and 100")),
+        None => {}
+    }
+    if memory.disable_oom_killer {
+        out.set(OOM, "memory", "memory.oom_control", 1);
+    }
+}
+
+fn memory_v2(memory: &Memory, out: &mut Output<'_>) {
+    let (limit, swap) = limit_and_swap(memory, out);
+    if let Some(value) = swap_v2(limit, swap, out) {
+        out.set(
+            swap_path(memory),
+            "memory",
+            "memory.swap.max",
+            or_max(value),
+        );
+        out.let_last_miss(value <= 0);
+    }
+    if let Some(limit) = limit {
+        out.set(LIMIT, "memory", "memory.max", or_max(limit));
+    }
+    let reservation = out.checked(RESERVATION, memory.reservation);
+    if let Some(reservation) = reservation.filter(|&value| value != 0) {
+        out.set(RESERVATION, "memory", "memory.low", or_max(reservation));
+    }
+    for (path, asked) in [
+        (SWAPPINESS, memory.swappiness.is_some()),
+        (OOM, memory.disable_oom_killer),
+    ] {
+        if asked {
+            out.errors
+                .push(Error::unsupported(path, "cgroup v2 has nothing like it"));
+        }
+    }
+}
+
+/// Where a swap limit came from: it may be implied by the memory limit.
+fn swap_path(memory: &Memory) -> &'static str {
+    if memory.swap.is_some_and(|swap| swap != 0) {
+        SWAP
+    } else {
+        LIMIT
+    }
+}
+
+/// cgroup v2 counts swap alone, config.json memory and swap together.
+fn swap_v2(limit: Option<i64>, swap: Option<i64>, out: &mut Output<'_>) -> Option<i64> {
+    match (limit, swap?) {
+        (_, -1) => Some(-1),
+        (Some(-1), swap) => Some(swap),
+        (Some(limit), swap) => Some(swap - limit),
+        (None, _) => {
+            out.refuse(SWAP, "unable to set swap limit without memory limit");
+            None
+        }
+    }
+}
+
+impl Output<'_> {
+    fn let_last_miss(&mut self, may_miss: bool) {
+        if let Some(write) = self.writes.last_mut().filter(|_| may_miss) {
+            write.may_miss = true;
+        }
+    }
+}
+
+fn cpu_v1(cpu: &Cpu, out: &mut Output<'_>) {
+    idle(cpu, out);
+    match cpu.shares {
+        None | Some(0) => {}
+        // The kernel clamps silently, which would be another limit than asked.
+        Some(shares @ 2..=262_144) if !is_idle(cpu) => out.set(SHARES, "cpu", "cpu.shares", shares),
+        Some(2..=262_144) => {}
+        Some(shares) => out.refuse(SHARES, format!("{shares} is not within 2 and 262144")),
+    }
+    // The quota is judged by the period, the burst by the quota.
+    if let Some(period) = cpu.period.filter(|&period| period != 0) {
+        out.set(PERIOD, "cpu", "cpu.cfs_period_us", period);
+    }
+    if let Some(quota) = cpu.quota.filter(|&quota| quota != 0) {
+        out.set(QUOTA, "cpu", "cpu.cfs_quota_us", quota.max(-1));
+    }
+    if let Some(burst) = cpu.burst {
+        out.set(BURST, "cpu", "cpu.cfs_burst_us", burst);
+    }
+    cpuset(cpu, out);
+}
+
+fn cpu_v2(cpu: &Cpu, out: &mut Output<'_>) {
+    idle(cpu, out);
+    if let Some(shares) = cpu.shares.filter(|&shares| shares != 0 && !is_idle(cpu)) {
+        out.set(SHARES, "cpu", "cpu.weight", weight(shares));
+    }
+    let quota = cpu.quota.filter(|&quota| quota != 0);
+    let period = cpu.period.filter(|&period| period != 0);
+    if quota.is_some() || period.is_some() {
+        let path = if quota.is_some() { QUOTA } else { PERIOD };
+        let quota = or_max(quota.unwrap_or(-1));
+        out.set(
+            path,
+            "cpu",
+            "cpu.max",
+            format!("{quota} {}", period.unwrap_or(100_000)),
+        );
+    }
+    if let Some(burst) = cpu.burst {
+        out.set(BURST, "cpu", "cpu.max.burst", burst);
+    }
+    cpuset(cpu, out);
+}
+
+fn is_idle(cpu: &Cpu) -> bool {
+    cpu.idle == Some(1)
+}
+
+/// Before the weight, which the kernel refuses (and doesn't use) in an idle
+/// cgroup.
+fn idle(cpu: &Cpu, out: &mut Output<'_>) {
+    if let Some(idle) = cpu.idle {
+        out.set(IDLE, "cpu", "cpu.idle", idle);
+    }
+}
+
+fn cpuset(cpu: &Cpu, out: &mut Output<'_>) {
+    for (path, file, value) in [
+        (CPUS, "cpuset.cpus", &cpu.cpus),
+        (MEMS, "cpuset.mems", &cpu.mems),
+    ] {
+        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+            out.set(path, "cpuset", file, value);
+        }
+    }
+}
+
+/// `cpu.shares` (2 to 262144, usually 1024) as `cpu.weight` (1 to 10000,
+/// usually 100): the quadratic curve in the exponent that runc and crun agreed
+/// on, which meets both ends and the default.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss
+)]
+fn weight(shares: u64) -> u64 {
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        shares => {
+            let l = (shares as f64).log2();
+            let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
+            10f64.powf(exponent).ceil() as u64
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

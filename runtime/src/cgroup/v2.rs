@@ -1,0 +1,53 @@
+//! What only cgroup v2 asks for: a directory has the files of those
+//! controllers that all its ancestors enable for their children.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use super::dir;
+
+const FILE: &str = "cgroup.subtree_control";
+
+/// Enables all that can be in the ancestors of `path`. A controller that can't
+/// be enabled, usually since an ancestor holds processes, is missed only by a
+/// limit that needs it, and that is where the error is told.
+pub(super) fn enable_controllers(mount: BorrowedFd<'_>, path: &str, controllers: &[String]) {
+    let mut available: Vec<String> = controllers.to_vec();
+    for end in std::iter::once(0).chain(path.match_indices('/').map(|(at, _)| at)) {
+        let file = match &path[..end] {
+            "" => FILE.to_owned(),
+            ancestor => format!("{ancestor}/{FILE}"),
+        };
+        let Ok(enabled) = enable(mount, &file, &available) else {
+            return;
+        };
+        available = enabled;
+    }
+}
+
+/// Enables `wanted` in one ancestor; what is enabled in the end.
+fn enable(mount: BorrowedFd<'_>, file: &str, wanted: &[String]) -> Result<Vec<String>, Errno> {
+    let read = || -> Result<Vec<String>, Errno> {
+        Ok(dir::read_at(mount, file)?
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect())
+    };
+    let enabled = read()?;
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|name| !enabled.contains(name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(enabled);
+    }
+    // All or nothing, so what fails together is tried one by one.
+    if dir::write_at(mount, file, &missing.join(" ")).is_err() {
+        for one in &missing {
+            let _ = dir::write_at(mount, file, one); // what is enabled is read back
+        }
+    }
+    read()
+}
