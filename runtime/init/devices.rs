@@ -1,7 +1,8 @@
 //! Device nodes, links and the console in the container's `/dev`.
 
+use crate::mounts::Changes;
 use crate::paths::{self, Missing};
-use crate::program::{Detail, Text};
+use crate::program::{Detail, Source, Text};
 use crate::run::{Failure, Init, Outcome, Refused, decimal};
 use crate::sys::{self, Fd};
 
@@ -30,9 +31,9 @@ impl Init<'_> {
     }
 
     /// In a user namespace no node can be made: the host's own is bound.
-    pub(crate) fn device_bind(&mut self, tree: u32, path: Text<'_>) -> Outcome {
-        let target = paths::open(self.root()?, path.bytes(), Missing::MakeFile).refused(Detail::MakeTarget)?;
-        sys::attach(Fd::from_wire(tree), target.fd()).refused(Detail::Attach)
+    pub(crate) fn device_bind(&mut self, source: &Source<'_>, path: Text<'_>, new_api: bool) -> Outcome {
+        let unchanged = Changes { set: 0, clear: 0, recursive_set: 0, recursive_clear: 0 };
+        self.bind(source, path, &unchanged, new_api)
     }
 
     /// The image's own file of that name gives way, as with the other runtimes, unless it is a directory.

@@ -212,6 +212,15 @@ impl Init<'_> {
         self.remount(root, attr::RDONLY, 0)
     }
 
+    /// The mount at `target` itself, after what had to be made in it.
+    pub(crate) fn target_readonly(&mut self, target: Text<'_>, new_api: bool) -> Outcome {
+        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
+        if new_api {
+            return sys::mount_setattr(mounted.fd(), false, attr::RDONLY, 0, 0).refused(Detail::SetAttributes);
+        }
+        self.remount(mounted.fd(), attr::RDONLY, 0)
+    }
+
     /// A read-only bind of the path onto itself. A path that isn't there needs no protection.
     pub(crate) fn readonly_path(&mut self, path: Text<'_>, new_api: bool) -> Outcome {
         let Some(target) = self.existing(path)? else { return Ok(()) };

@@ -344,7 +344,7 @@ operations! {
     /// Of the mount at `target`; `flags` are MS_PRIVATE and friends.
     15 TargetPropagation { target: Text<'a>, flags: Vec<u64>, new_api: bool }
     16 DeviceNode { path: Text<'a>, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 }
-    17 DeviceBind { tree: u32, path: Text<'a> }
+    17 DeviceBind { source: Source<'a>, path: Text<'a>, new_api: bool }
     18 Symlink { contents: Text<'a>, path: Text<'a> }
     /// 0: pivot_root, 1: the attached root becomes the root by chroot, 2: chroot into a descriptor.
     19 SwitchRoot { how: u32, root: Option<u32> }
@@ -379,6 +379,7 @@ operations! {
     44 NewSession {}
     45 Baseline {}
     46 ControllingTerminal {}
+    47 TargetReadonly { target: Text<'a>, new_api: bool }
 }
 
 /// What init and stage 1 tell the host: four numbers, descriptors beside.

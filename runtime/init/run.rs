@@ -199,10 +199,11 @@ impl<'p> Init<'p> {
                 self.bind(source, *target, &changes, *new_api)
             }
             Op::TargetPropagation { target, flags, new_api } => self.target_propagation(*target, flags, *new_api),
+            Op::TargetReadonly { target, new_api } => self.target_readonly(*target, *new_api),
             Op::DeviceNode { path, mode, major, minor, uid, gid } => {
                 self.device_node(*path, *mode, (*major, *minor), (*uid, *gid))
             }
-            Op::DeviceBind { tree, path } => self.device_bind(*tree, *path),
+            Op::DeviceBind { source, path, new_api } => self.device_bind(source, *path, *new_api),
             Op::Symlink { contents, path } => self.symlink(*contents, *path),
             Op::SwitchRoot { how, root } => self.switch_root(*how, *root),
             Op::RootReadonly { new_api } => self.root_readonly(*new_api),

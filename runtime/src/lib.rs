@@ -1,9 +1,85 @@
-//! Skeleton.
-#![allow(dead_code, missing_docs)]
+//! longshore: an OCI container runtime as a library.
+//!
+//! It implements the lifecycle of the OCI runtime specification (create, start,
+//! kill, delete) for use inside other programs: threaded, async, long-lived.
+//! It asks nothing of the program's `main`, and changes nothing of the calling
+//! process. A container's first process is a program of its own (`init`), so no
+//! code of the embedder ever runs between clone and exec.
+//!
+//! Blocking calls, `Send + Sync` types; for an event loop, a started
+//! [`Process`] is a pidfd (`AsFd`) that becomes readable at its end.
+//!
+//! ```no_run
+//! # fn main() -> longshore::Result<()> {
+//! use longshore::{Runtime, Stdio};
+//! let runtime = Runtime::builder().state_root("/run/example").build()?;
+//! let container = runtime.container("web1").bundle("/bundle").stdout(Stdio::piped()).create()?;
+//! let process = container.start()?;
+//! let status = process.wait()?;
+//! container.delete()?;
+//! # Ok(()) }
+//! ```
+//!
+//! What a container will be is compiled to a [`Plan`] first; [`ContainerBuilder::plan`] shows it.
+
 #![deny(unsafe_code)]
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+extern crate alloc;
+
 mod cgroup;
 mod config;
+mod container;
 mod error;
+pub mod foreground;
+mod host;
+mod launch;
+mod plan;
+mod runtime;
 mod seccomp;
 mod sys;
+#[path = "../init/program.rs"]
+#[allow(dead_code)] // each side uses its half
+mod wire;
+
+pub use container::{Container, ContainerBuilder, ExitStatus, Pipes, Process, State, Status, Stdio, timestamp};
 pub use error::{Error, ErrorKind, Result};
+pub use oci_spec;
+pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};
+
+/// What `create` and `start` will do, step by step. Prints as text.
+///
+/// ```no_run
+/// # fn main() -> longshore::Result<()> {
+/// # let runtime = longshore::Runtime::builder().build()?;
+/// let plan = runtime.container("web1").bundle("/bundle").plan()?;
+/// println!("{plan}");
+/// println!("{}", plan.to_json());
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Plan(plan::Plan);
+
+impl Plan {
+    pub(crate) fn new(plan: plan::Plan) -> Plan {
+        Plan(plan)
+    }
+
+    /// `{"steps": [{"side", "path", "action"}], "warnings": []}` on one line.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        self.0.to_json().to_string()
+    }
+
+    /// What was left out because the spec says to warn only.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

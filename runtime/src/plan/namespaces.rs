@@ -2,6 +2,7 @@
 
 use super::order::Steps;
 use super::{Action, Facts, HostTask};
+use crate::cgroup::Version;
 use crate::config::{Config, NamespaceKind};
 
 use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
@@ -19,8 +20,8 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
 }
 
 /// Can clone 2 put init straight into its cgroup? Only cgroup v2 and clone3 can.
-pub(crate) fn born_in_cgroup(_: &Config, facts: &Facts) -> bool {
-    facts.clone3 && facts.cgroup_directories.is_v2()
+pub(crate) fn born_in_cgroup(facts: &Facts) -> bool {
+    facts.clone3 && facts.cgroup.version == Version::V2 && !facts.cgroup_directories.0.is_empty()
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {
@@ -46,7 +47,7 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
         steps.push(path_of(config, Time), Action::Unshare { kinds: vec![Time] });
     }
     let kinds = if config.makes(User) { made(config, &[User, Pid]) } else { made(config, &[Pid, Mount, Network, Ipc, Uts]) };
-    let into_cgroup = born_in_cgroup(config, facts);
+    let into_cgroup = born_in_cgroup(facts);
     steps.push("linux.namespaces", Action::Clone { kinds, into_cgroup, clone3: facts.clone3 });
 }
 

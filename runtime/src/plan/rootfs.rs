@@ -111,7 +111,7 @@ fn cgroup_mount(path: &str, mount: &Mount, facts: &Facts, steps: &mut Steps) {
         // The last part of the hierarchy's place on the host is its name everywhere: cpu,cpuacct or systemd.
         let name = directory.mount.rsplit('/').next().unwrap_or_default();
         let options = MountOptions { set: mount.options.set, clear: mount.options.clear, ..MountOptions::default() };
-        let source = source(directory.path.clone(), false, facts);
+        let source = source(directory.display(), false, facts);
         let target = format!("{target}/{name}");
         steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
         for alias in name.split(',').filter(|alias| *alias != name) {

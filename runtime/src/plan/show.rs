@@ -133,7 +133,11 @@ impl fmt::Display for Action {
     #[allow(clippy::too_many_lines)] // a table: one line an action
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Action::CreateCgroup { directories } => write!(f, "create cgroup {}", directories.display()),
+            Action::CreateCgroup { directories } => {
+                let mut places: Vec<_> = directories.0.iter().map(|directory| format!("/{}", directory.path)).collect();
+                places.dedup();
+                write!(f, "create cgroup {}", places.join(" "))
+            }
             Action::CgroupWrite(write) => write!(f, "cgroup: {} = {}", write.file, write.value.trim_end()),
             Action::CgroupDevices(rules) => write!(f, "cgroup: {} device rules, then the default devices", rules.len()),
             Action::OomScore(score) => write!(f, "set oom_score_adj = {score}"),

@@ -1,0 +1,154 @@
+//! `delete`: undoes create, from wherever it stands. Only what is proven ours
+//! is killed: init by its identity, a cgroup by its stamp.
+
+use super::fault::Fault;
+use super::kill::KILL_DEADLINE;
+use super::record::InitId;
+use super::state::{self, Proven, prove};
+use super::store::{Entry, LOCK_DEADLINE, Lock, Store, Stored};
+use super::{Container, Status};
+use crate::cgroup::{Cgroup, Layout};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Settings;
+use crate::sys::pidfd;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long a creator whose init was killed may take to undo its work.
+const UNDO_DEADLINE: Duration = Duration::from_millis(900);
+
+impl Container {
+    /// Removes a stopped container, or one that was never started.
+    ///
+    /// # Errors
+    /// `InvalidState` while it runs, with runc's words.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// runtime.open("web1")?.delete()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn delete(&self) -> Result<()> {
+        let fault = Fault::new(self.settings.stop_at);
+        let entry = self.entry()?;
+        let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
+        let record = entry.record()?;
+        match state::status(&entry, &record)? {
+            Status::Stopped | Status::Created | Status::Creating => {}
+            status => {
+                let words = format!("cannot delete container {} that is not stopped: {status}", self.id);
+                return Err(Error::new(ErrorKind::InvalidState, words));
+            }
+        }
+        remove(&entry, &fault)
+    }
+}
+
+/// `delete --force`: kills what runs, finishes what was begun, takes a missing container for done.
+pub(crate) fn force(settings: &Settings, id: &str) -> Result<()> {
+    let fault = Fault::new(settings.stop_at);
+    let entry = match Store::new(&settings.state_root).open(id) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    match lock(&entry) {
+        Ok(_lock) => remove(&entry, &fault),
+        // Its creator has undone everything meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A creator that holds the lock too long (a slow hook) loses its init, and cleans up after it.
+fn lock(entry: &Entry) -> Result<Lock> {
+    let error = match entry.lock(Instant::now() + LOCK_DEADLINE) {
+        Err(error) if error.kind() == ErrorKind::Timeout => error,
+        other => return other,
+    };
+    let Some(init) = entry.read_init().as_ref().and_then(prove) else { return Err(error) };
+    let _ = pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL); // ended meanwhile
+    entry.lock(Instant::now() + UNDO_DEADLINE)
+}
+
+/// Kills, empties, removes; each part is done or harmless to do again.
+fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let (init, cgroup) = what_is_ours(entry)?;
+    fault.point();
+    if let Some(id) = &init
+        && let Some(proven) = prove(id)
+    {
+        end(id, &proven, &cgroup, deadline)?;
+    }
+    fault.point();
+    cgroup.kill(deadline)?;
+    fault.point();
+    cgroup.remove(deadline)?;
+    fault.point();
+    entry.remove()?;
+    debug_assert!(!entry.exists());
+    fault.point();
+    Ok(())
+}
+
+/// From the record; where it is damaged, from the two links and the stamps on the cgroups.
+fn what_is_ours(entry: &Entry) -> Result<(Option<InitId>, Cgroup)> {
+    let init = entry.read_init();
+    match entry.read() {
+        Stored::Whole(record) => {
+            let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
+            Ok((record.init.or(init), cgroup))
+        }
+        Stored::Damaged => {
+            let layout = Layout::probe()?;
+            // Without a nonce nothing was made yet: it is written before the first side effect.
+            let nonce = entry.read_nonce().unwrap_or_else(|| "none".to_owned());
+            Ok((init, Cgroup::find(&layout, &nonce)?))
+        }
+    }
+}
+
+fn end(id: &InitId, init: &Proven, cgroup: &Cgroup, deadline: Instant) -> Result<()> {
+    if init.stat.zombie {
+        reap(init);
+        return Ok(());
+    }
+    match pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(errno) => return Err(Error::system("cannot kill init", errno)),
+    }
+    // A frozen v1 cgroup holds even SIGKILL back.
+    if cgroup.is_frozen()? {
+        cgroup.thaw()?;
+    }
+    wait_for_end(id, init, deadline)?;
+    reap(init);
+    Ok(())
+}
+
+fn wait_for_end(id: &InitId, init: &Proven, deadline: Instant) -> Result<()> {
+    let refused = |errno| Error::system("cannot wait for init", errno);
+    if !init.by_directory {
+        let ended = pidfd::poll_any(&[init.handle.as_fd()], Some(deadline)).map_err(refused)?;
+        return if ended[0] { Ok(()) } else { Err(survived()) };
+    }
+    // A directory of /proc can't be polled.
+    while prove(id).is_some_and(|init| !init.stat.zombie) {
+        if Instant::now() >= deadline {
+            return Err(survived());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn survived() -> Error {
+    Error::new(ErrorKind::Timeout, "init did not end after SIGKILL")
+}
+
+/// A child of ours that nobody has waited for would stay a zombie. Its status is taken from whoever
+/// might still ask; a deleted container has none.
+fn reap(init: &Proven) {
+    let _ = pidfd::wait(init.handle.as_fd(), false, true); // not our child: its parent's affair
+}

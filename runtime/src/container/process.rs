@@ -1,0 +1,108 @@
+//! The user's process, from outside: wait for it, poll it.
+
+use crate::error::{Error, Result};
+use crate::sys::pidfd::{self, Ended};
+use nix::errno::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A started container's init process.
+///
+/// Readable (`AsFd`) when it has ended, so an event loop can wait for it.
+///
+/// ```no_run
+/// # fn main() -> longshore::Result<()> {
+/// # let runtime = longshore::Runtime::builder().build()?;
+/// let process = runtime.container("web1").bundle("/bundle").create()?.start()?;
+/// println!("ended: {:?}", process.wait()?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    handle: OwnedFd,
+}
+
+/// How a process ended.
+///
+/// ```
+/// use longshore::ExitStatus;
+/// assert_eq!(ExitStatus::Signaled(9).shell_code(), Some(137));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this status.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// Somebody else reaped it, and the kernel (before 6.15) doesn't say.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// As a shell has it: 128 + the signal's number.
+    #[must_use]
+    pub fn shell_code(self) -> Option<i32> {
+        match self {
+            ExitStatus::Exited(status) => Some(status),
+            ExitStatus::Signaled(signal) => Some(128 + signal),
+            ExitStatus::Unknown => None,
+        }
+    }
+}
+
+impl From<Ended> for ExitStatus {
+    fn from(ended: Ended) -> ExitStatus {
+        match ended {
+            Ended::Exited(status) => ExitStatus::Exited(status),
+            Ended::Signaled(signal) => ExitStatus::Signaled(signal),
+        }
+    }
+}
+
+impl Process {
+    pub(crate) fn new(pid: i32, handle: OwnedFd) -> Process {
+        Process { pid, handle }
+    }
+
+    /// Its pid in the caller's pid namespace.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Waits until the process ends, and reaps it if it is a child of this program.
+    ///
+    /// # Errors
+    /// The kernel refused the wait.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        let refused = |errno| Error::system("cannot wait for the container's process", errno);
+        pidfd::poll_any(&[self.handle.as_fd()], None).map_err(refused)?;
+        self.status().map(|status| status.unwrap_or(ExitStatus::Unknown))
+    }
+
+    /// The same without waiting: `None` while it runs.
+    ///
+    /// # Errors
+    /// The kernel refused the wait.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        let refused = |errno| Error::system("cannot wait for the container's process", errno);
+        let ready = pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now())).map_err(refused)?;
+        if ready[0] { self.status() } else { Ok(None) }
+    }
+
+    fn status(&self) -> Result<Option<ExitStatus>> {
+        match pidfd::wait(self.handle.as_fd(), false, true) {
+            Ok(ended) => Ok(ended.map(ExitStatus::from)),
+            // Not our child: a container that was created by another process.
+            Err(Errno::ECHILD) => Ok(Some(pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from))),
+            Err(errno) => Err(Error::system("cannot wait for the container's process", errno)),
+        }
+    }
+}
+
+impl AsFd for Process {
+    /// The pidfd.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}

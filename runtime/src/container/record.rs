@@ -1,0 +1,170 @@
+//! The state record: what `create` writes ahead, and every later command
+//! reads. Versioned JSON (docs/decisions/0002-state-record.md). Pure.
+
+use crate::cgroup::Directories;
+use crate::launch::Described;
+use crate::plan::{Plan, Side};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Readers take their own and the previous version.
+pub(crate) const VERSION: u64 = 1;
+
+/// A container on disk.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    /// `create` is done: init said READY and this was written.
+    pub(crate) complete: bool,
+    pub(crate) oci_version: String,
+    pub(crate) bundle: String,
+    pub(crate) rootfs: String,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) created: String,
+    /// What stamps everything that is ours.
+    pub(crate) nonce: String,
+    pub(crate) cgroup: Directories,
+    pub(crate) init: Option<InitId>,
+    /// Without one, SIGKILL means the whole cgroup.
+    pub(crate) own_pid_namespace: bool,
+    /// The steps that `start` may fail at, by their index in the plan.
+    pub(crate) steps: Vec<RecordedStep>,
+}
+
+/// Which process is init, for good: a number, when it started, in which boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct InitId {
+    pub(crate) pid: i32,
+    pub(crate) start_time: u64,
+    pub(crate) boot_id: String,
+}
+
+/// Config path and action of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecordedStep {
+    pub(crate) path: String,
+    pub(crate) action: String,
+}
+
+impl Described for RecordedStep {
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn action(&self) -> String {
+        self.action.clone()
+    }
+}
+
+/// All steps by index; those before `start`, which can't fail any more, are left blank.
+pub(crate) fn steps(plan: &Plan) -> Vec<RecordedStep> {
+    let steps = plan.steps.iter().map(|step| match step.side {
+        Side::Exec => RecordedStep { path: step.path.clone(), action: step.action.to_string() },
+        _ => RecordedStep { path: String::new(), action: String::new() },
+    });
+    steps.collect()
+}
+
+impl InitId {
+    /// One word, for a link that can't be half written.
+    pub(crate) fn to_word(&self) -> String {
+        format!("{}.{}.{}", self.pid, self.start_time, self.boot_id)
+    }
+
+    pub(crate) fn from_word(word: &str) -> Option<InitId> {
+        let mut parts = word.splitn(3, '.');
+        let pid = parts.next()?.parse().ok().filter(|pid| *pid > 0)?;
+        let start_time = parts.next()?.parse().ok()?;
+        Some(InitId { pid, start_time, boot_id: parts.next()?.to_owned() })
+    }
+}
+
+impl Record {
+    pub(crate) fn to_json(&self) -> Value {
+        let blank = self.steps.iter().take_while(|step| step.action.is_empty()).count();
+        let steps: Vec<_> = self.steps[blank..].iter().map(|step| json!([step.path, step.action])).collect();
+        json!({
+            "version": VERSION,
+            "complete": self.complete,
+            "ociVersion": self.oci_version,
+            "bundle": self.bundle,
+            "rootfs": self.rootfs,
+            "annotations": self.annotations,
+            "created": self.created,
+            "nonce": self.nonce,
+            "cgroup": self.cgroup.to_json(),
+            "init": self.init.as_ref().map(InitId::to_word),
+            "ownPidNamespace": self.own_pid_namespace,
+            "firstStep": blank,
+            "steps": steps,
+        })
+    }
+
+    /// `None`: damaged, or of a version that we don't know.
+    pub(crate) fn from_json(value: &Value) -> Option<Record> {
+        if value.get("version")?.as_u64()? != VERSION {
+            return None;
+        }
+        let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
+        let annotations = value.get("annotations")?.as_object()?.iter();
+        let blank = usize::try_from(value.get("firstStep")?.as_u64()?).ok().filter(|count| *count < 1_000_000)?;
+        let mut steps = vec![RecordedStep { path: String::new(), action: String::new() }; blank];
+        for step in value.get("steps")?.as_array()? {
+            let part = |index: usize| step.get(index)?.as_str().map(str::to_owned);
+            steps.push(RecordedStep { path: part(0)?, action: part(1)? });
+        }
+        Some(Record {
+            complete: value.get("complete")?.as_bool()?,
+            oci_version: text("ociVersion")?,
+            bundle: text("bundle")?,
+            rootfs: text("rootfs")?,
+            annotations: annotations.map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect::<Option<_>>()?,
+            created: text("created")?,
+            nonce: text("nonce")?,
+            cgroup: Directories::from_json(value.get("cgroup")?)?,
+            init: text("init").as_deref().and_then(InitId::from_word),
+            own_pid_namespace: value.get("ownPidNamespace")?.as_bool()?,
+            steps,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> Record {
+        let blank = RecordedStep { path: String::new(), action: String::new() };
+        Record {
+            complete: true,
+            oci_version: "1.2.0".into(),
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            annotations: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            created: "2026-11-21T00:00:00Z".into(),
+            nonce: "n".into(),
+            cgroup: Directories(Vec::new()),
+            init: Some(InitId { pid: 7, start_time: 9, boot_id: "x-y".into() }),
+            own_pid_namespace: true,
+            steps: vec![blank, RecordedStep { path: "process".into(), action: "wait for start".into() }],
+        }
+    }
+
+    #[test]
+    fn a_record_survives_the_disk() {
+        let record = record();
+        let again = Record::from_json(&record.to_json()).unwrap();
+        assert_eq!(format!("{record:?}"), format!("{again:?}"));
+    }
+
+    #[test]
+    fn another_version_or_a_missing_field_is_no_record() {
+        let whole = record().to_json();
+        for name in whole.as_object().unwrap().keys().filter(|name| *name != "init") {
+            let mut damaged = whole.clone();
+            damaged.as_object_mut().unwrap().remove(name);
+            assert!(Record::from_json(&damaged).is_none(), "{name}");
+        }
+        let mut newer = whole;
+        newer["version"] = json!(2);
+        assert!(Record::from_json(&newer).is_none());
+    }
+}

@@ -1,0 +1,121 @@
+//! `start`: lets a created container execute its program, and says truthfully
+//! whether it did (docs/decisions/0001-start-handshake.md).
+
+use super::fault::Fault;
+use super::record::Record;
+use super::state::{self, prove};
+use super::store::LOCK_DEADLINE;
+use super::{Container, Process, Status};
+use crate::error::{Error, ErrorKind, Result};
+use crate::launch::{PageResult, explain, fresh_page, is_executing, read_page};
+use crate::sys::pidfd::{self, Ended};
+use crate::sys::{proc, socket};
+use crate::wire::{Frame, frame};
+use nix::errno::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+impl Container {
+    /// Runs the startContainer hooks and executes the program. Returns once it has been executed.
+    ///
+    /// # Errors
+    /// `InvalidState` unless the container is created; `Hook`, `Exec` or `Died` when the program
+    /// was not executed, with the step at which init ended.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let process = runtime.open("web1")?.start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn start(&self) -> Result<Process> {
+        let fault = Fault::new(self.settings.stop_at);
+        let entry = self.entry()?;
+        let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
+        fault.point();
+        let record = entry.record()?;
+        check_status(state::status(&entry, &record)?)?;
+        let init = record.init.as_ref().and_then(prove).ok_or_else(stopped)?;
+        let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
+        fault.point();
+        let page = fresh_page(&self.settings.state_root)?;
+        let request = Frame { kind: frame::START, step: 0, value: 0 };
+        socket::send(connection.as_fd(), request, Some(page.as_fd())).map_err(|errno| Error::system("cannot reach init", errno))?;
+        fault.point();
+        let handle = init.handle;
+        let pid = record.init.as_ref().map_or(0, |init| init.pid);
+        wait_for_end_of_file(&connection, handle.as_fd(), init.by_directory)?;
+        fault.point();
+        judge(&read_page(&page), handle.as_fd(), pid, &record)?;
+        Ok(Process::new(pid, handle))
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::InvalidState, "cannot start a container that has stopped")
+}
+
+fn already_running() -> Error {
+    Error::new(ErrorKind::InvalidState, "cannot start an already running container")
+}
+
+fn check_status(status: Status) -> Result<()> {
+    match status {
+        Status::Created => Ok(()),
+        Status::Stopped => Err(stopped()),
+        Status::Running => Err(already_running()),
+        Status::Paused => Err(Error::new(ErrorKind::InvalidState, "cannot start a container in the paused state")),
+        Status::Creating => Err(Error::new(ErrorKind::InvalidState, "cannot start a container that is being created")),
+    }
+}
+
+/// The connection ends with execve or with init. startContainer hooks take as long as they take.
+fn wait_for_end_of_file(connection: &OwnedFd, init: BorrowedFd<'_>, by_directory: bool) -> Result<()> {
+    let refused = |errno| Error::system("cannot wait for init", errno);
+    let mut fds = vec![connection.as_fd()];
+    if !by_directory {
+        fds.push(init);
+    }
+    // Init never sends anything here: readable means end of file, or init's end.
+    pidfd::poll_any(&fds, None).map(drop).map_err(refused)
+}
+
+/// The end of file proves nothing, and neither does EXECING: the kernel's flag does.
+fn judge(page: &PageResult, handle: BorrowedFd<'_>, pid: i32, record: &Record) -> Result<()> {
+    if !is_executing(page) {
+        return Err(failed(page, handle, record));
+    }
+    match proc::stat(pid) {
+        Some(stat) if !stat.never_executed => Ok(()),
+        Some(_) => Err(failed(page, handle, record)),
+        // Reaped already. A filter's or a killer's signal may have come before execve.
+        None => match ended(handle) {
+            Some(Ended::Signaled(libc::SIGSYS | libc::SIGKILL)) => Err(failed(page, handle, record)),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn ended(handle: BorrowedFd<'_>) -> Option<Ended> {
+    match pidfd::wait(handle, false, false) {
+        Ok(ended) => ended,
+        Err(Errno::ECHILD) => pidfd::exit_info(handle),
+        Err(_) => None,
+    }
+}
+
+fn failed(page: &PageResult, handle: BorrowedFd<'_>, record: &Record) -> Error {
+    let error = explain(page, &record.steps);
+    if page.errno != 0 {
+        return error;
+    }
+    // It may take the kernel a moment to say of what it died.
+    let _ = pidfd::poll_any(&[handle], Some(Instant::now() + std::time::Duration::from_secs(1))); // then unknown
+    match ended(handle) {
+        Some(Ended::Signaled(signal)) => {
+            let step = record.steps.get(page.step as usize).map_or("", |step| step.action.as_str());
+            Error::new(ErrorKind::Died, format!("init was killed by signal {signal} before its program was executed, at step {}: {step}", page.step))
+        }
+        _ => error,
+    }
+}

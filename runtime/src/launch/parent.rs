@@ -1,0 +1,288 @@
+//! The host's half of a launch: spawn stage 1, learn init's pid, do the host's
+//! turns, hear READY. Every wait also watches init, and has a deadline.
+
+use super::hooks::{Surroundings, run_all};
+use super::{idmap, image, link::Program, spawn};
+use crate::config::Rlimit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::{Action, HostTask, Plan, Side, Step};
+use crate::sys::socket::{self, Received};
+use crate::sys::{pidfd, proc};
+use crate::wire::{Detail, Frame, ResultPage, frame, phase};
+use std::ffi::CString;
+use std::fs::File;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long init may take for any one stretch of work between two words to the host.
+const SETUP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// An init that has been set up, or was on its way when it failed.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+impl Created {
+    /// Kills and reaps: used to undo only, before anybody else knows this process.
+    pub(crate) fn undo(&self) {
+        let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL); // already dead
+        let _ = pidfd::wait(self.pidfd.as_fd(), true, true); // reaped by somebody else
+    }
+}
+
+/// What the caller does at the points of a launch.
+pub(crate) trait Progress {
+    /// Init lives: write its identity down.
+    fn started(&mut self, created: &Created) -> Result<()>;
+    /// Before the host does its part of a step, or would: for fault injection.
+    fn before(&mut self, step: usize) -> Result<()>;
+    /// The state that the runtime's hooks get.
+    fn state(&self, pid: i32) -> String;
+}
+
+/// What a launch needs besides its program.
+pub(crate) struct Surround<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) bundle: &'a str,
+    pub(crate) state_root: &'a Path,
+    pub(crate) privileged: bool,
+    pub(crate) control: OwnedFd,
+}
+
+/// Runs a program up to READY. On failure nothing of it is left running.
+pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Progress) -> Result<Created> {
+    let image = image::image(around.state_root)?;
+    let argument = CString::new(program.number.to_string()).unwrap_or_default(); // digits
+    let mut pass = program.pass.clone();
+    pass.sort_unstable();
+    let stage1 = spawn::spawn(image.as_fd(), &argument, &pass)?;
+    let page = program.memory.try_clone().map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+    drop(program); // init's end of the control socket with it: end of file must mean what it says
+    let first = first_word(around, stage1.pidfd.as_fd(), &page);
+    let _ = pidfd::wait(stage1.pidfd.as_fd(), true, true); // ended after its word; reaped by somebody else
+    let created = first?;
+    match finish(&created, around, &page, progress) {
+        Ok(()) => Ok(created),
+        Err(error) => {
+            created.undo();
+            Err(error)
+        }
+    }
+}
+
+fn first_word(around: &Surround<'_>, stage1: BorrowedFd<'_>, page: &File) -> Result<Created> {
+    let deadline = Instant::now() + SETUP_DEADLINE;
+    match hear(around, None, deadline)? {
+        Received::Frame(Frame { kind: frame::STARTED, value: pid, .. }, Some(pidfd)) if pid > 0 => Ok(Created { pid, pidfd }),
+        Received::EndOfFile => Err(explain(&read_page(page), &around.plan.steps)),
+        _ => {
+            let _ = pidfd::send_signal(stage1, libc::SIGKILL); // it has failed in any case
+            Err(Error::new(ErrorKind::Timeout, "stage 1 of init did not answer"))
+        }
+    }
+}
+
+/// One word of init's. With init known, its death counts as the end of file: somebody's forgotten
+/// copy of the socket must not hold us.
+fn hear(around: &Surround<'_>, init: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<Received> {
+    let refused = |errno| Error::system("cannot hear from init", errno);
+    let mut fds = vec![around.control.as_fd()];
+    fds.extend(init);
+    let ready = pidfd::poll_any(&fds, Some(deadline)).map_err(refused)?;
+    match (ready[0], ready.get(1)) {
+        (true, _) => socket::receive(around.control.as_fd()).map_err(refused),
+        (false, Some(true)) => Ok(Received::EndOfFile),
+        (false, _) => Ok(Received::Garbage),
+    }
+}
+
+fn finish(created: &Created, around: &Surround<'_>, page: &File, progress: &mut dyn Progress) -> Result<()> {
+    progress.started(created)?;
+    let after_clone = around.plan.steps.iter().enumerate().skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
+    for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
+        progress.before(index)?;
+        host_step(created.pid, step)?;
+    }
+    loop {
+        let deadline = Instant::now() + SETUP_DEADLINE;
+        match hear(around, Some(created.pidfd.as_fd()), deadline)? {
+            Received::Frame(Frame { kind: frame::READY, .. }, _) => return Ok(()),
+            Received::Frame(Frame { kind: frame::SYNC, step, .. }, _) => {
+                let index = step as usize;
+                progress.before(index)?;
+                turn(created, around, index, progress)?;
+                let go = Frame { kind: frame::GO, step, value: 0 };
+                // A broken pipe is init's death: the next word says at which step.
+                let _ = socket::send(around.control.as_fd(), go, None);
+            }
+            Received::EndOfFile => return Err(died(created, page, around)),
+            _ => return Err(Error::new(ErrorKind::Timeout, "init did not answer")),
+        }
+    }
+}
+
+fn died(created: &Created, page: &File, around: &Surround<'_>) -> Error {
+    let page = read_page(page);
+    let error = explain(&page, &around.plan.steps);
+    if page.errno != 0 {
+        return error;
+    }
+    match pidfd::wait(created.pidfd.as_fd(), true, true) {
+        Ok(Some(pidfd::Ended::Signaled(signal))) => {
+            Error::new(ErrorKind::Died, format!("init was killed by signal {signal} at step {}: {}", page.step, words(page.step, &around.plan.steps)))
+        }
+        _ => error,
+    }
+}
+
+fn words(step: u32, steps: &[Step]) -> String {
+    steps.get(step as usize).map_or_else(|| "unknown".to_owned(), |step| step.action.to_string())
+}
+
+fn host_step(pid: i32, step: &Step) -> Result<()> {
+    match &step.action {
+        Action::OomScore(score) => oom_score(pid, *score),
+        _ => Ok(()), // what comes before the clone was done by the caller
+    }
+}
+
+fn oom_score(pid: i32, score: i32) -> Result<()> {
+    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
+        .map_err(|error| Error::system(format!("cannot set oom_score_adj to {score}"), error).at("process.oomScoreAdj"))
+}
+
+/// The host's part of a step at which init waits.
+fn turn(created: &Created, around: &Surround<'_>, index: usize, progress: &dyn Progress) -> Result<()> {
+    let Some(Action::HostTurn(tasks)) = around.plan.steps.get(index).map(|step| &step.action) else {
+        return Ok(()); // a fault point: nothing to do but to be there
+    };
+    for task in tasks {
+        match task {
+            HostTask::IdMaps { uids, gids } => idmap::write(created.pid, uids, gids, around.privileged)?,
+            HostTask::OomScore(score) => oom_score(created.pid, *score)?,
+            HostTask::Limits(limits) => set_limits(created.pid, limits)?,
+            HostTask::Hooks(hooks) => {
+                let state = progress.state(created.pid);
+                let init = Some(created.pidfd.as_fd());
+                let surroundings = Surroundings { state, bundle: around.bundle, state_root: around.state_root, init };
+                run_all("createRuntime", hooks, &surroundings)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set_limits(pid: i32, limits: &[Rlimit]) -> Result<()> {
+    for limit in limits {
+        proc::set_limit(pid, limit.resource, limit.soft, limit.hard)
+            .map_err(|errno| Error::system(format!("cannot set {} of init", limit.name), errno).at("process.rlimits"))?;
+    }
+    Ok(())
+}
+
+/// The result page as read from its file.
+#[derive(Debug, Default)]
+pub(crate) struct PageResult {
+    pub(crate) step: u32,
+    pub(crate) errno: i32,
+    pub(crate) phase: u32,
+    detail: u32,
+    text: Vec<u8>,
+}
+
+pub(crate) fn read_page(page: &File) -> PageResult {
+    let mut bytes = [0u8; size_of::<ResultPage>()];
+    if page.read_exact_at(&mut bytes, 0).is_err() {
+        return PageResult::default();
+    }
+    let word = |offset: usize| {
+        let mut word = [0; 4];
+        word.copy_from_slice(&bytes[offset..offset + 4]);
+        u32::from_le_bytes(word)
+    };
+    let text = offset_of!(ResultPage, text);
+    let length = (word(offset_of!(ResultPage, text_len)) as usize).min(bytes.len() - text);
+    PageResult {
+        step: word(offset_of!(ResultPage, step)),
+        errno: word(offset_of!(ResultPage, errno)).cast_signed(),
+        phase: word(offset_of!(ResultPage, phase)),
+        detail: word(offset_of!(ResultPage, detail)),
+        text: bytes[text..text + length].to_vec(),
+    }
+}
+
+/// What the plan, or the record of it, says about a step: config path and action.
+pub(crate) trait Described {
+    fn path(&self) -> &str;
+    fn action(&self) -> String;
+}
+
+impl Described for Step {
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn action(&self) -> String {
+        self.action.to_string()
+    }
+}
+
+/// The sentence for what init left in the page.
+pub(crate) fn explain<S: Described>(page: &PageResult, steps: &[S]) -> Error {
+    let step = steps.get(page.step as usize);
+    let (path, action) = step.map_or(("process", "unknown step".to_owned()), |step| (step.path(), step.action()));
+    if page.errno == 0 {
+        return Error::new(ErrorKind::Died, format!("init died at step {}: {action}", page.step)).in_step(action);
+    }
+    let text = String::from_utf8_lossy(&page.text).into_owned();
+    sentence(page, &text, &action).at(path).in_step(action)
+}
+
+fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
+    let is = |detail: Detail| page.detail == detail as u32;
+    let words = Detail::words(page.detail);
+    if is(Detail::NotFound) {
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}"));
+    }
+    if is(Detail::ProgramMissing) {
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory"));
+    }
+    if is(Detail::ProgramDenied) {
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno)));
+    }
+    if is(Detail::Execve) {
+        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno)));
+    }
+    if [Detail::HookFailed, Detail::HookSignaled, Detail::HookTimeout].into_iter().any(is) {
+        let (path, number) = text.split_once('\0').unwrap_or((text, "?"));
+        return Error::new(ErrorKind::Hook, format!("hook {path} {words} {number}"));
+    }
+    if is(Detail::HookStart) {
+        return Error::new(ErrorKind::Hook, format!("hook {text} {words}")).with_errno(page.errno);
+    }
+    let text = if text.is_empty() { String::new() } else { format!(" {text}") };
+    if is(Detail::Failed) {
+        return Error::system(format!("cannot {action}{text}"), page.errno);
+    }
+    Error::system(format!("cannot {action}: {words}{text}"), page.errno)
+}
+
+/// Go's words for an errno, which engines look for.
+fn lower_case(errno: i32) -> String {
+    nix::errno::Errno::from_raw(errno).desc().to_lowercase()
+}
+
+/// Says something to init; a dead init is found out by the next read.
+pub(crate) fn commit(control: BorrowedFd<'_>) -> Result<()> {
+    let commit = Frame { kind: frame::COMMIT, step: 0, value: 0 };
+    socket::send(control, commit, None).map_err(|errno| Error::system("cannot reach init", errno))
+}
+
+/// Did the page's process get as far as execve?
+pub(crate) fn is_executing(page: &PageResult) -> bool {
+    page.phase == phase::EXECING && page.errno == 0
+}

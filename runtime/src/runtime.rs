@@ -1,0 +1,192 @@
+//! The entrance: where state is kept, and how cgroups are driven.
+
+use crate::container::{self, Container, ContainerBuilder, State};
+use crate::error::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How containers get their cgroups.
+///
+/// ```
+/// use longshore::{CgroupDriver, Runtime};
+/// let runtime = Runtime::builder().state_root(std::env::temp_dir()).cgroups(CgroupDriver::None).build();
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CgroupDriver {
+    /// What the host has: the filesystem.
+    #[default]
+    Auto,
+    /// Directories in /sys/fs/cgroup, v1 or v2.
+    Fs,
+    /// No cgroup: containers stay in the caller's. Limits are refused.
+    None,
+}
+
+/// A container runtime: a state root and how to use the host.
+///
+/// Cheap to clone, usable from any thread of any program. It changes nothing of
+/// the calling process: no signal handler, no working directory, no environment.
+///
+/// ```no_run
+/// # fn main() -> longshore::Result<()> {
+/// use longshore::{Runtime, Stdio};
+/// let runtime = Runtime::builder().state_root("/run/example").build()?;
+/// let container = runtime.container("web1").bundle("/bundle").stdout(Stdio::piped()).create()?;
+/// let process = container.start()?;
+/// let status = process.wait()?;
+/// container.delete()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    settings: Arc<Settings>,
+}
+
+/// What all containers of a runtime share.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) state_root: PathBuf,
+    pub(crate) cgroups: CgroupDriver,
+    pub(crate) stop_at: Option<u32>,
+}
+
+/// Options of a [`Runtime`].
+///
+/// ```
+/// let builder = longshore::Runtime::builder().state_root("/run/example");
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct RuntimeBuilder {
+    state_root: Option<PathBuf>,
+    cgroups: CgroupDriver,
+    stop_at: Option<u32>,
+}
+
+impl RuntimeBuilder {
+    /// The directory that holds a directory for each container. Unset: `/run/longshore`, or for
+    /// other users than root `$XDG_RUNTIME_DIR/longshore`.
+    pub fn state_root(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_root = Some(directory.into());
+        self
+    }
+
+    /// How containers get their cgroups.
+    pub fn cgroups(mut self, driver: CgroupDriver) -> Self {
+        self.cgroups = driver;
+        self
+    }
+
+    /// For tests: stop the process (SIGSTOP) at the n-th fault point of each operation.
+    #[doc(hidden)]
+    pub fn stop_at_fault_point(mut self, point: u32) -> Self {
+        self.stop_at = Some(point);
+        self
+    }
+
+    /// Checks the options. Makes no directory yet.
+    ///
+    /// # Errors
+    /// The state root is `/`, or there is none to default to.
+    pub fn build(self) -> Result<Runtime> {
+        let root = match self.state_root {
+            Some(root) => root,
+            None => default_state_root()?,
+        };
+        let root = std::path::absolute(&root).map_err(|error| Error::system(format!("cannot use state root {}", root.display()), error))?;
+        if root.components().all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::CurDir | std::path::Component::ParentDir)) {
+            return Err(Error::new(ErrorKind::InvalidConfig, "the state root must not be /"));
+        }
+        Ok(Runtime { settings: Arc::new(Settings { state_root: root, cgroups: self.cgroups, stop_at: self.stop_at }) })
+    }
+}
+
+fn default_state_root() -> Result<PathBuf> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(PathBuf::from("/run/longshore"));
+    }
+    // Engines may set it to nothing.
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+        Some(directory) => Ok(Path::new(&directory).join("longshore")),
+        None => Err(Error::new(ErrorKind::InvalidConfig, "no state root: XDG_RUNTIME_DIR is not set")),
+    }
+}
+
+impl Runtime {
+    /// Starts with the defaults.
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// Describes a new container with this id.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// let runtime = longshore::Runtime::builder().build()?;
+    /// runtime.container("web1").bundle("/bundle").create()?.start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn container(&self, id: &str) -> ContainerBuilder {
+        ContainerBuilder::new(self.settings.clone(), id)
+    }
+
+    /// A container that is there already.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    ///
+    /// ```
+    /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir().join("none")).build().unwrap();
+    /// assert!(runtime.open("web1").is_err());
+    /// ```
+    pub fn open(&self, id: &str) -> Result<Container> {
+        Container::open(self.settings.clone(), id)
+    }
+
+    /// The states of all containers, by id. One that can't be read is left out: see [`Runtime::list_all`].
+    ///
+    /// # Errors
+    /// The state root can't be read.
+    ///
+    /// ```
+    /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir().join("none")).build().unwrap();
+    /// assert!(runtime.list().unwrap().is_empty());
+    /// ```
+    pub fn list(&self) -> Result<Vec<State>> {
+        self.list_all().map(|(states, _)| states)
+    }
+
+    /// The same, with an error for each container whose state can't be read.
+    ///
+    /// # Errors
+    /// The state root can't be read.
+    ///
+    /// ```
+    /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir().join("none")).build().unwrap();
+    /// assert!(runtime.list_all().unwrap().1.is_empty());
+    /// ```
+    pub fn list_all(&self) -> Result<(Vec<State>, Vec<Error>)> {
+        container::list(&self.settings)
+    }
+
+    /// Removes a container in whatever state it is, killing what is proven to be its own.
+    /// One that doesn't exist is a success.
+    ///
+    /// # Errors
+    /// Something of it can't be killed or removed; calling again goes on from there.
+    ///
+    /// ```
+    /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir().join("none")).build().unwrap();
+    /// runtime.force_delete("web1").unwrap();
+    /// ```
+    pub fn force_delete(&self, id: &str) -> Result<()> {
+        container::force_delete(&self.settings, id)
+    }
+
+    /// The directory that holds a directory for each container.
+    #[must_use]
+    pub fn state_root(&self) -> &Path {
+        &self.settings.state_root
+    }
+}

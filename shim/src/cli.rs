@@ -1,0 +1,274 @@
+//! The command line, as one table: parsing and help both read it.
+
+use std::collections::BTreeMap;
+
+/// One option of the program or of a command.
+struct Flag {
+    /// Without dashes.
+    name: &'static str,
+    /// A one-letter form.
+    short: Option<char>,
+    /// What its value is called; `None` for a switch.
+    value: Option<&'static str>,
+    help: &'static str,
+}
+
+/// One command.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    /// How many words may follow the flags: least, most.
+    count: (usize, usize),
+    help: &'static str,
+    flags: &'static [Flag],
+}
+
+const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { name, short, value: None, help }
+}
+
+const fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, short, value: Some(value), help }
+}
+
+const GLOBAL: &[Flag] = &[
+    switch("debug", None, "enable debug logging"),
+    option("log", None, "FILE", "append log lines to FILE instead of standard error"),
+    option("log-format", None, "FORMAT", "log format: text or json (default: text)"),
+    option("root", None, "DIR", "directory for the state of containers (default: /run/longshore)"),
+    option("stop-at-fault-point", None, "N", "for tests: stop this process (SIGSTOP) at its N-th fault point"),
+    switch("help", Some('h'), "show help"),
+    switch("version", Some('v'), "print the version"),
+];
+
+const BUNDLE: Flag = option("bundle", Some('b'), "DIR", "the bundle's directory (default: the working directory)");
+const CONSOLE: Flag = option("console-socket", None, "PATH", "unix socket that receives the terminal's master");
+const PID_FILE: Flag = option("pid-file", None, "FILE", "file to write init's pid to");
+const NO_PIVOT: Flag = switch("no-pivot", None, "change root without pivot_root");
+const NO_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
+const PRESERVE: Flag = option("preserve-fds", None, "N", "pass N more file descriptors, from 3 on");
+
+const COMMANDS: &[Command] = &[
+    Command { name: "create", arguments: "ID", count: (1, 1), help: "create a container", flags: &[BUNDLE, CONSOLE, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE] },
+    Command {
+        name: "delete",
+        arguments: "ID",
+        count: (1, 1),
+        help: "delete a stopped container",
+        flags: &[switch("force", Some('f'), "kill the container if it runs; no error if there is none")],
+    },
+    Command {
+        name: "kill",
+        arguments: "ID [SIGNAL]",
+        count: (1, 2),
+        help: "send a signal (default: SIGTERM) to a container's init",
+        flags: &[switch("all", Some('a'), "send it to all processes of the container")],
+    },
+    Command {
+        name: "list",
+        arguments: "",
+        count: (0, 0),
+        help: "list containers",
+        flags: &[option("format", Some('f'), "FORMAT", "table or json (default: table)"), switch("quiet", Some('q'), "print ids only")],
+    },
+    Command {
+        name: "plan",
+        arguments: "[ID]",
+        count: (0, 1),
+        help: "print what create and start would do",
+        flags: &[BUNDLE, option("format", Some('f'), "FORMAT", "text or json (default: text)"), CONSOLE, NO_PIVOT, NO_KEYRING, PRESERVE],
+    },
+    Command {
+        name: "run",
+        arguments: "ID",
+        count: (1, 1),
+        help: "create and start a container, wait for it and delete it",
+        flags: &[
+            BUNDLE,
+            CONSOLE,
+            PID_FILE,
+            NO_PIVOT,
+            NO_KEYRING,
+            PRESERVE,
+            switch("detach", Some('d'), "do not wait"),
+            switch("keep", None, "do not delete the container when it has ended"),
+            switch("no-subreaper", None, "do not adopt the container's orphans"),
+        ],
+    },
+    Command { name: "start", arguments: "ID", count: (1, 1), help: "start a created container", flags: &[] },
+    Command { name: "state", arguments: "ID", count: (1, 1), help: "print a container's state", flags: &[] },
+];
+
+/// A command line that was understood.
+#[derive(Debug, Default)]
+pub(crate) struct Invocation {
+    pub(crate) command: &'static str,
+    /// Global and command options by name; a switch has an empty value.
+    options: BTreeMap<&'static str, String>,
+    pub(crate) words: Vec<String>,
+}
+
+impl Invocation {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.options.get(name).map(String::as_str)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.options.contains_key(name)
+    }
+
+    /// The container's id.
+    pub(crate) fn id(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    Run(Invocation),
+    Print(String),
+}
+
+/// A command line that was not understood, and the help that may help.
+#[derive(Debug)]
+pub(crate) struct Misuse {
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
+    let misuse = |message: String, command: Option<&Command>| Misuse { message, help: command.map_or_else(help, command_help) };
+    let mut invocation = Invocation::default();
+    let mut rest = flags(words, GLOBAL, &mut invocation.options).map_err(|message| misuse(message, None))?;
+    if invocation.has("version") {
+        return Ok(Parsed::Print(version()));
+    }
+    let Some(name) = rest.first().filter(|_| !invocation.has("help")) else { return Ok(Parsed::Print(help())) };
+    if name == "help" {
+        return Ok(Parsed::Print(rest.get(1).and_then(|name| find(name)).map_or_else(help, command_help)));
+    }
+    let command = find(name).ok_or_else(|| misuse(format!("no such command: {name}"), None))?;
+    invocation.command = command.name;
+    rest = rest[1..].to_vec();
+    // Go's flags may follow the first word, but for commands whose words may look like flags.
+    while !rest.is_empty() {
+        let before = rest.len();
+        rest = flags(&rest, command.flags, &mut invocation.options).map_err(|message| misuse(message, Some(command)))?;
+        if rest.len() == before {
+            invocation.words.push(rest.remove(0));
+        }
+    }
+    if invocation.has("help") {
+        return Ok(Parsed::Print(command_help(command)));
+    }
+    let (least, most) = command.count;
+    if !(least..=most).contains(&invocation.words.len()) {
+        let message = format!("{}: {:?} requires {least} to {most} arguments", command.name, invocation.words);
+        return Err(misuse(message, Some(command)));
+    }
+    Ok(Parsed::Run(invocation))
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// Takes flags off the front; returns what follows them.
+fn flags(words: &[String], known: &[Flag], options: &mut BTreeMap<&'static str, String>) -> Result<Vec<String>, String> {
+    let mut words = words.iter();
+    while let Some(word) = words.as_slice().first() {
+        if !word.starts_with('-') || word == "-" {
+            break;
+        }
+        words.next();
+        if word == "--" {
+            break;
+        }
+        // As in Go, one dash is as good as two.
+        let bare = word.trim_start_matches('-');
+        let (name, inline) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
+        let help = &GLOBAL[GLOBAL.len() - 2];
+        let flag = known.iter().chain([help]).find(|flag| flag.name == name || flag.short.is_some_and(|short| name.chars().eq([short])));
+        let flag = flag.ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
+        let value = match (flag.value, inline) {
+            (None, None | Some("true")) => String::new(),
+            (None, Some("false")) => continue,
+            (None, Some(value)) => return Err(format!("invalid boolean value {value:?} for -{name}")),
+            (Some(_), Some(value)) => value.to_owned(),
+            (Some(_), None) => words.next().cloned().ok_or_else(|| format!("flag needs an argument: -{name}"))?,
+        };
+        options.insert(flag.name, value);
+    }
+    Ok(words.as_slice().to_vec())
+}
+
+/// runc's lines: engines parse the first three.
+fn version() -> String {
+    format!(
+        "longshore version {}\ncommit: {}\nspec: {}\n",
+        env!("CARGO_PKG_VERSION"),
+        env!("LONGSHORE_COMMIT"),
+        longshore::oci_spec::runtime::VERSION
+    )
+}
+
+fn flag_lines(flags: &[Flag]) -> String {
+    let line = |flag: &Flag| {
+        let short = flag.short.map(|short| format!(", -{short}")).unwrap_or_default();
+        let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
+        format!("   {:<28} {}\n", format!("--{}{short}{value}", flag.name), flag.help)
+    };
+    flags.iter().map(line).collect()
+}
+
+fn help() -> String {
+    let commands: String = COMMANDS.iter().map(|command| format!("   {:<10} {}\n", command.name, command.help)).collect();
+    format!(
+        "NAME:\n   longshore - an OCI container runtime\n\nUSAGE:\n   longshore [global options] command [command options] [arguments...]\n\nCOMMANDS:\n{commands}\nGLOBAL OPTIONS:\n{}",
+        flag_lines(GLOBAL)
+    )
+}
+
+fn command_help(command: &Command) -> String {
+    let (name, arguments, help) = (command.name, command.arguments, command.help);
+    format!(
+        "NAME:\n   longshore {name} - {help}\n\nUSAGE:\n   longshore {name} [command options] {arguments}\n\nOPTIONS:\n{}{}",
+        flag_lines(command.flags),
+        flag_lines(&[switch("help", Some('h'), "show help")])
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Result<Invocation, String> {
+        match parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()) {
+            Ok(Parsed::Run(invocation)) => Ok(invocation),
+            Ok(Parsed::Print(text)) => Err(text),
+            Err(misuse) => Err(misuse.message),
+        }
+    }
+
+    #[test]
+    fn engines_lines_are_understood() {
+        let create = run("--root /r --log /l --log-format json create --bundle /b --pid-file /b/pid -no-pivot c1").unwrap();
+        assert_eq!((create.command, create.id(), create.get("bundle")), ("create", "c1", Some("/b")));
+        assert!(create.has("no-pivot"));
+        assert_eq!(create.get("log-format"), Some("json"));
+        assert_eq!(run("--log-format=json delete --force c1").unwrap().get("log-format"), Some("json"));
+        assert_eq!(run("kill c1 9").unwrap().words, ["c1", "9"]);
+        assert!(run("delete c1 --force").unwrap().has("force"));
+    }
+
+    #[test]
+    fn misuse_is_named() {
+        assert!(run("create").unwrap_err().contains("requires"));
+        assert!(run("create --bundle").unwrap_err().contains("needs an argument"));
+        assert!(run("state --nope c").unwrap_err().contains("not defined"));
+        assert!(run("fly").unwrap_err().contains("no such command"));
+        assert!(run("--version").unwrap_err().starts_with("longshore version "));
+        assert!(run("run --help").unwrap_err().contains("--detach"));
+    }
+}

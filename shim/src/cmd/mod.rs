@@ -1,0 +1,80 @@
+//! The commands: typed options, one library call, output.
+
+mod create;
+mod delete;
+mod kill;
+mod list;
+mod plan;
+mod start;
+mod state;
+
+use crate::cli::Invocation;
+use crate::log::Log;
+use longshore::Runtime;
+
+/// Why a command failed, in one line and in parts.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) kind: Option<&'static str>,
+    pub(crate) step: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) errno: Option<i32>,
+}
+
+impl Failure {
+    pub(crate) fn plain(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), kind: None, step: None, path: None, errno: None }
+    }
+
+    /// runc's words for where it failed, before ours.
+    fn during(mut self, what: &str) -> Failure {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+}
+
+impl From<longshore::Error> for Failure {
+    fn from(error: longshore::Error) -> Failure {
+        Failure {
+            message: error.to_string().replace('\n', " "),
+            kind: Some(error.kind().as_str()),
+            step: error.step().map(str::to_owned),
+            path: error.config_path().map(str::to_owned),
+            errno: error.errno(),
+        }
+    }
+}
+
+type Outcome = Result<i32, Failure>;
+
+/// Runs a command; its exit status.
+pub(crate) fn run(invocation: &Invocation, log: &Log) -> Outcome {
+    let runtime = runtime(invocation)?;
+    match invocation.command {
+        "create" => create::create(&runtime, invocation, log),
+        "run" => create::run(&runtime, invocation, log),
+        "delete" => delete::delete(&runtime, invocation),
+        "kill" => kill::kill(&runtime, invocation),
+        "list" => list::list(&runtime, invocation, log),
+        "plan" => plan::plan(&runtime, invocation, log),
+        "start" => start::start(&runtime, invocation),
+        "state" => state::state(&runtime, invocation),
+        other => Err(Failure::plain(format!("no such command: {other}"))),
+    }
+}
+
+fn runtime(invocation: &Invocation) -> Result<Runtime, Failure> {
+    let mut builder = Runtime::builder();
+    if let Some(root) = invocation.get("root") {
+        builder = builder.state_root(root);
+    }
+    if let Some(point) = invocation.get("stop-at-fault-point") {
+        builder = builder.stop_at_fault_point(number("stop-at-fault-point", point)?);
+    }
+    Ok(builder.build()?)
+}
+
+fn number(name: &str, text: &str) -> Result<u32, Failure> {
+    text.parse().map_err(|_| Failure::plain(format!("invalid value {text:?} for --{name}: not a number")))
+}

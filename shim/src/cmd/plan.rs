@@ -1,0 +1,22 @@
+//! `plan`.
+
+use super::{Failure, Outcome, create};
+use crate::cli::Invocation;
+use crate::log::Log;
+use longshore::Runtime;
+
+pub(crate) fn plan(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Outcome {
+    let mut builder = create::builder(runtime, invocation)?;
+    // A plan connects to nothing; whether there will be a terminal is all it asks.
+    if invocation.has("console-socket") {
+        builder = builder.pty();
+    }
+    let plan = builder.plan()?;
+    plan.warnings().iter().for_each(|warning| log.warning(warning));
+    match invocation.get("format").unwrap_or("text") {
+        "text" => print!("{plan}"),
+        "json" => println!("{}", plan.to_json()),
+        other => return Err(Failure::plain(format!("invalid format {other:?}"))),
+    }
+    Ok(0)
+}
