@@ -12,7 +12,10 @@ pub(crate) fn roots() -> Vec<PathBuf> {
         return vec![PathBuf::from(MOUNT)];
     }
     let entries = fs::read_dir(MOUNT).into_iter().flatten().flatten();
-    let mut roots: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.join("cgroup.procs").exists()).collect();
+    let mut roots: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join("cgroup.procs").exists())
+        .collect();
     // Merged hierarchies have symlinks for each name; one name is enough.
     roots.retain(|path| !path.is_symlink());
     roots.sort();
@@ -26,7 +29,11 @@ pub(crate) fn unified() -> bool {
 
 /// The text of a cgroup file in a v1 hierarchy, or in the one hierarchy.
 pub(crate) fn read(controller: &str, cgroup: &str, file: &str) -> std::io::Result<String> {
-    let root = if unified() { PathBuf::from(MOUNT) } else { Path::new(MOUNT).join(controller) };
+    let root = if unified() {
+        PathBuf::from(MOUNT)
+    } else {
+        Path::new(MOUNT).join(controller)
+    };
     fs::read_to_string(root.join(cgroup.trim_start_matches('/')).join(file))
 }
 
@@ -34,7 +41,10 @@ pub(crate) fn read(controller: &str, cgroup: &str, file: &str) -> std::io::Resul
 pub(crate) fn offers(controller: &str, file: &str) -> bool {
     let root = Path::new(MOUNT).join(controller);
     // Some files do not exist in the root cgroup, so a probe cgroup is asked.
-    let probe = root.join(format!("longshore-spec-probe-{:?}", std::thread::current().id()));
+    let probe = root.join(format!(
+        "longshore-spec-probe-{:?}",
+        std::thread::current().id()
+    ));
     let made = fs::create_dir(&probe).is_ok();
     let found = probe.join(file).exists();
     if made {
@@ -46,7 +56,11 @@ pub(crate) fn offers(controller: &str, file: &str) -> bool {
 /// The directories of a cgroup, in each hierarchy where it exists.
 pub(crate) fn directories(cgroup: &str) -> Vec<PathBuf> {
     let relative = cgroup.trim_start_matches('/');
-    roots().iter().map(|root| root.join(relative)).filter(|dir| dir.exists()).collect()
+    roots()
+        .iter()
+        .map(|root| root.join(relative))
+        .filter(|dir| dir.exists())
+        .collect()
 }
 
 /// The processes in a cgroup and below it, in any hierarchy.

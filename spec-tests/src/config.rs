@@ -5,9 +5,20 @@ use serde_json::{Value, json};
 /// A config close to what `runc spec` writes: it runs on any Linux host as root.
 pub(crate) fn base(cgroup: &str) -> Value {
     let caps = json!([
-        "CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
-        "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID",
-        "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT"
+        "CAP_AUDIT_WRITE",
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_FSETID",
+        "CAP_KILL",
+        "CAP_MKNOD",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_NET_RAW",
+        "CAP_SETFCAP",
+        "CAP_SETGID",
+        "CAP_SETPCAP",
+        "CAP_SETUID",
+        "CAP_SYS_CHROOT"
     ]);
     json!({
         "ociVersion": "1.0.2",
@@ -79,8 +90,15 @@ pub(crate) fn push(config: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Adds a mount.
-pub(crate) fn mount(config: &mut Value, destination: &str, kind: &str, source: &str, options: &[&str]) {
-    let mount = json!({ "destination": destination, "type": kind, "source": source, "options": options });
+pub(crate) fn mount(
+    config: &mut Value,
+    destination: &str,
+    kind: &str,
+    source: &str,
+    options: &[&str],
+) {
+    let mount =
+        json!({ "destination": destination, "type": kind, "source": source, "options": options });
     push(config, "/mounts", mount);
 }
 
@@ -99,7 +117,10 @@ pub(crate) fn unmount(config: &mut Value, destination: &str) {
 /// Removes one option, by name, from each mount.
 pub(crate) fn strip_option(config: &mut Value, option: &str) {
     for mount in config["mounts"].as_array_mut().into_iter().flatten() {
-        if mount["destination"].as_str().is_some_and(|path| path.starts_with("/sys") || path.starts_with("/dev")) {
+        if mount["destination"]
+            .as_str()
+            .is_some_and(|path| path.starts_with("/sys") || path.starts_with("/dev"))
+        {
             continue;
         }
         if let Some(options) = mount["options"].as_array_mut() {

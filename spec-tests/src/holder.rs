@@ -40,13 +40,19 @@ impl Holder {
     /// Starts a holder of one new namespace.
     pub(crate) fn start(kind: &str) -> Check<Holder> {
         let mut command = Command::new("/proc/self/exe");
-        command.args([ARGUMENT, kind]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args([ARGUMENT, kind])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = String::new();
         if let Some(stdout) = child.stdout.take() {
             BufReader::new(stdout).read_line(&mut line)?;
         }
-        let pid = line.trim().parse().map_err(|_| Stop::Fail(format!("the holder of a {kind} namespace said {line:?}")))?;
+        let pid = line
+            .trim()
+            .parse()
+            .map_err(|_| Stop::Fail(format!("the holder of a {kind} namespace said {line:?}")))?;
         if kind == "user" {
             fs::write(format!("/proc/{pid}/uid_map"), "0 100000 65536")?;
             fs::write(format!("/proc/{pid}/gid_map"), "0 100000 65536")?;
@@ -69,16 +75,25 @@ impl Drop for Holder {
 
 /// The name of a namespace type under `/proc/PID/ns`.
 pub(crate) fn proc_name(kind: &str) -> &'static str {
-    TYPES.iter().find(|entry| entry.0 == kind).map_or("none", |entry| entry.1)
+    TYPES
+        .iter()
+        .find(|entry| entry.0 == kind)
+        .map_or("none", |entry| entry.1)
 }
 
 /// The holder's main.
 pub(crate) fn hold(kind: &str) -> std::io::Result<()> {
-    let flag = TYPES.iter().find(|entry| entry.0 == kind).map_or(CloneFlags::empty(), |entry| entry.2);
+    let flag = TYPES
+        .iter()
+        .find(|entry| entry.0 == kind)
+        .map_or(CloneFlags::empty(), |entry| entry.2);
     unshare(flag)?;
     // Only children enter a new pid or time namespace.
     if matches!(kind, "pid" | "time") {
-        let mut child = Command::new("/proc/self/exe").args([ARGUMENT, "none"]).stdout(Stdio::null()).spawn()?;
+        let mut child = Command::new("/proc/self/exe")
+            .args([ARGUMENT, "none"])
+            .stdout(Stdio::null())
+            .spawn()?;
         println!("{}", child.id());
         std::io::stdout().flush()?;
         child.wait()?;

@@ -25,7 +25,10 @@ impl Snapshot {
     /// Looks at the host.
     pub(crate) fn take(tag: &str) -> Snapshot {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Snapshot { cgroups: cgroups::named(tag), mounts: mounts.lines().map(str::to_owned).collect() }
+        Snapshot {
+            cgroups: cgroups::named(tag),
+            mounts: mounts.lines().map(str::to_owned).collect(),
+        }
     }
 }
 
@@ -33,23 +36,53 @@ impl Snapshot {
 pub(crate) fn mounts_below(dir: &Path) -> Vec<String> {
     let prefix = format!("{}/", dir.display());
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let below = |line: &&str| line.split(' ').nth(4).is_some_and(|point| point.starts_with(&prefix));
-    text.lines().rev().filter(below).map(str::to_owned).collect()
+    let below = |line: &&str| {
+        line.split(' ')
+            .nth(4)
+            .is_some_and(|point| point.starts_with(&prefix))
+    };
+    text.lines()
+        .rev()
+        .filter(below)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Compares the host with what it was before the suite.
 pub(crate) fn check(before: &Snapshot, suite: &Suite) -> Check {
     let after = Snapshot::take(&suite.tag);
     let mut found: Vec<String> = Vec::new();
-    found.extend(after.cgroups.iter().filter(|dir| !before.cgroups.contains(dir)).map(|dir| format!("cgroup {}", dir.display())));
-    found.extend(after.mounts.iter().filter(|line| !before.mounts.contains(line)).map(|line| format!("mount {line}")));
-    found.extend(before.mounts.iter().filter(|line| !after.mounts.contains(line)).map(|line| format!("lost mount {line}")));
+    found.extend(
+        after
+            .cgroups
+            .iter()
+            .filter(|dir| !before.cgroups.contains(dir))
+            .map(|dir| format!("cgroup {}", dir.display())),
+    );
+    found.extend(
+        after
+            .mounts
+            .iter()
+            .filter(|line| !before.mounts.contains(line))
+            .map(|line| format!("mount {line}")),
+    );
+    found.extend(
+        before
+            .mounts
+            .iter()
+            .filter(|line| !after.mounts.contains(line))
+            .map(|line| format!("lost mount {line}")),
+    );
     found.extend(suite.leaks().iter().map(|line| format!("mount {line}")));
     found.extend(living_children());
     if suite.dir.exists() {
         found.push(format!("directory {}", suite.dir.display()));
     }
-    if found.is_empty() { Ok(()) } else { Err(Stop::Fail(found.join("; "))) }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Stop::Fail(found.join("; ")))
+    }
 }
 
 /// We are a subreaper, so that all that the runtimes left running is our child by now.
@@ -62,7 +95,15 @@ fn living_children() -> Vec<String> {
         }
     }
     let own = std::process::id();
-    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    let command = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
-    children.split_whitespace().map(|pid| format!("process {pid} ({})", command(pid))).collect()
+    let children =
+        fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+    let command = |pid: &str| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .unwrap_or_default()
+            .replace('\0', " ")
+    };
+    children
+        .split_whitespace()
+        .map(|pid| format!("process {pid} ({})", command(pid)))
+        .collect()
 }

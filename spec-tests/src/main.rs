@@ -63,7 +63,10 @@ fn main() -> ExitCode {
             Err(error) => complain(&format!("cannot hold a {kind} namespace: {error}")),
         };
     }
-    match parse().map_err(|error| error.to_string()).and_then(|options| examine(&options)) {
+    match parse()
+        .map_err(|error| error.to_string())
+        .and_then(|options| examine(&options))
+    {
         Ok(code) => code,
         Err(error) => complain(&error),
     }
@@ -75,7 +78,14 @@ fn complain(error: &str) -> ExitCode {
 }
 
 fn parse() -> Result<Options, lexopt::Error> {
-    let mut options = Options { runtime: None, name: None, filters: Vec::new(), format: Format::Text, list: false, layout: Layout::Host };
+    let mut options = Options {
+        runtime: None,
+        name: None,
+        filters: Vec::new(),
+        format: Format::Text,
+        list: false,
+        layout: Layout::Host,
+    };
     let mut parser = lexopt::Parser::from_env();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -100,23 +110,43 @@ fn parse() -> Result<Options, lexopt::Error> {
 }
 
 fn examine(options: &Options) -> Result<ExitCode, String> {
-    let wanted = |case: &&dyn Case| options.filters.is_empty() || options.filters.iter().any(|word| case.name().contains(word));
+    let wanted = |case: &&dyn Case| {
+        options.filters.is_empty()
+            || options
+                .filters
+                .iter()
+                .any(|word| case.name().contains(word))
+    };
     let cases: Vec<&dyn Case> = chapters::all().into_iter().filter(wanted).collect();
     if options.list {
         cases.iter().for_each(|case| println!("{}", case.name()));
         return Ok(ExitCode::SUCCESS);
     }
     let path = options.runtime.as_ref().ok_or(HELP)?;
-    let path = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let runtime = RuntimeUnderTest { path, name: options.name.clone().unwrap_or(file_name) };
-    isolate(options.layout).map_err(|error| format!("cannot make a mount namespace (are you root?): {error}"))?;
+    let path = path
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let file_name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let runtime = RuntimeUnderTest {
+        path,
+        name: options.name.clone().unwrap_or(file_name),
+    };
+    isolate(options.layout)
+        .map_err(|error| format!("cannot make a mount namespace (are you root?): {error}"))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
     let reserved = sys::reserve_low_fds().map_err(|error| error.to_string())?;
     let suite = Suite::new(runtime, options.format).map_err(|stop| format!("{stop:?}"))?;
     let good = suite.run(&cases);
     drop(reserved);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Enters a mount namespace, so that nothing a runtime mounts reaches the host
@@ -128,6 +158,12 @@ fn isolate(layout: Layout) -> nix::Result<()> {
     match layout {
         Layout::Host => Ok(()),
         Layout::OnlyV1 => umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH),
-        Layout::OnlyV2 => mount(Some("cgroup2"), "/sys/fs/cgroup", Some("cgroup2"), MsFlags::empty(), NONE),
+        Layout::OnlyV2 => mount(
+            Some("cgroup2"),
+            "/sys/fs/cgroup",
+            Some("cgroup2"),
+            MsFlags::empty(),
+            NONE,
+        ),
     }
 }

@@ -72,13 +72,19 @@ impl Property {
             }
             Probe::Args => {
                 let ran = scene.run()?;
-                if ran.ok() { Ok(ran.stdout) } else { Err(Stop::Fail(ran.story())) }
+                if ran.ok() {
+                    Ok(ran.stdout)
+                } else {
+                    Err(Stop::Fail(ran.story()))
+                }
             }
             Probe::Script(text) => {
                 scene.script(&format!("exec 2>&1; echo {MARK}; {text}"));
                 let ran = scene.run()?;
                 let output = ran.stdout.strip_prefix(MARK).map(str::to_owned);
-                output.ok_or_else(|| Stop::Fail(format!("the container did not run: {}", ran.story())))
+                output.ok_or_else(|| {
+                    Stop::Fail(format!("the container did not run: {}", ran.story()))
+                })
             }
         }
     }
@@ -124,12 +130,25 @@ impl Case for Property {
             }
             scene.config = config;
             let seen = match self.observe(&mut scene) {
-                Err(Stop::Fail(why)) if !with => return Err(Stop::Fail(format!("with the property stripped: {why}"))),
+                Err(Stop::Fail(why)) if !with => {
+                    return Err(Stop::Fail(format!("with the property stripped: {why}")));
+                }
                 other => other?,
             };
             match (with, self.holds(&scene, &seen)) {
-                (true, false) => return Err(Stop::Fail(format!("wanted {}, saw {:?}", self.wanted(), clip(&seen)))),
-                (false, true) => return Err(Stop::Fail(format!("passes without the property: {:?}", clip(&seen)))),
+                (true, false) => {
+                    return Err(Stop::Fail(format!(
+                        "wanted {}, saw {:?}",
+                        self.wanted(),
+                        clip(&seen)
+                    )));
+                }
+                (false, true) => {
+                    return Err(Stop::Fail(format!(
+                        "passes without the property: {:?}",
+                        clip(&seen)
+                    )));
+                }
                 _ => {}
             }
         }
@@ -150,7 +169,12 @@ pub(crate) struct Scenario {
 }
 
 /// What most scenarios have in common.
-pub(crate) const SCENARIO: Scenario = Scenario { name: "", run: |_| Ok(()), known: &[], view: View::Any };
+pub(crate) const SCENARIO: Scenario = Scenario {
+    name: "",
+    run: |_| Ok(()),
+    known: &[],
+    view: View::Any,
+};
 
 impl Case for Scenario {
     fn name(&self) -> String {

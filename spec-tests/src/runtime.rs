@@ -80,7 +80,15 @@ impl Call {
         } else {
             let mut shell = Command::new("unshare");
             let script = format!("set -e\n{}\nexec \"$@\"", self.setup);
-            shell.args(["--mount", "--propagation", "private", "/bin/sh", "-c", &script, "sh"]);
+            shell.args([
+                "--mount",
+                "--propagation",
+                "private",
+                "/bin/sh",
+                "-c",
+                &script,
+                "sh",
+            ]);
             shell.arg(&self.program);
             shell
         };
@@ -88,13 +96,22 @@ impl Call {
             Some(fd) => Stdio::from(fd),
             None => Stdio::from(File::create_new(&out)?),
         };
-        command.args(&self.args).current_dir(&self.dir).envs(self.env.iter().copied());
+        command
+            .args(&self.args)
+            .current_dir(&self.dir)
+            .envs(self.env.iter().copied());
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stdout).stderr(File::create_new(&err)?);
         sys::pass_fds(&mut command, &self.fds)?;
         let child = command.spawn()?;
         let pidfd = sys::pidfd_open(i32::try_from(child.id()).map_err(io::Error::other)?)?;
-        Ok(Running { child, pidfd, what: self.args.join(" "), out, err })
+        Ok(Running {
+            child,
+            pidfd,
+            what: self.args.join(" "),
+            out,
+            err,
+        })
     }
 
     /// Makes the call and waits for its end.
@@ -148,7 +165,11 @@ impl Ran {
 
     /// The exit code; -1 when killed at the deadline, -signal when it died of one.
     pub(crate) fn code(&self) -> i32 {
-        self.status.map_or(-1, |status| status.code().unwrap_or_else(|| -status.signal().unwrap_or(99)))
+        self.status.map_or(-1, |status| {
+            status
+                .code()
+                .unwrap_or_else(|| -status.signal().unwrap_or(99))
+        })
     }
 
     /// Both streams, as engines see them for start, kill and delete.
@@ -162,7 +183,12 @@ impl Ran {
             Some(_) => format!("exit {}", self.code()),
             None => "hung, killed at the deadline".to_owned(),
         };
-        format!("`{}`: {end}; stdout {:?}; stderr {:?}", self.what, clip(&self.stdout), clip(&self.stderr))
+        format!(
+            "`{}`: {end}; stdout {:?}; stderr {:?}",
+            self.what,
+            clip(&self.stdout),
+            clip(&self.stderr)
+        )
     }
 }
 

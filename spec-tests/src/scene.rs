@@ -49,8 +49,15 @@ impl<'s> Scene<'s> {
         rootfs::busybox(suite, &dir.join("rootfs"))?;
         let config = config::base(&cgroup);
         Ok(Scene {
-            suite, id, dir, cgroup, config,
-            setup: "", holder: None, pids: RefCell::default(), used: Cell::new(false),
+            suite,
+            id,
+            dir,
+            cgroup,
+            config,
+            setup: "",
+            holder: None,
+            pids: RefCell::default(),
+            used: Cell::new(false),
         })
     }
 
@@ -100,12 +107,20 @@ impl<'s> Scene<'s> {
     /// A call with the state root of this scene; config.json is not written.
     pub(crate) fn call(&self, args: &[&str]) -> Call {
         self.used.set(true);
-        let mut all = vec!["--root".to_owned(), self.path("state").display().to_string()];
+        let mut all = vec![
+            "--root".to_owned(),
+            self.path("state").display().to_string(),
+        ];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         Call {
             program: self.runtime().path.clone(),
-            args: all, dir: self.dir.clone(), setup: self.setup.to_owned(),
-            fds: Vec::new(), env: Vec::new(), stdin: None, stdout: None,
+            args: all,
+            dir: self.dir.clone(),
+            setup: self.setup.to_owned(),
+            fds: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            stdout: None,
         }
     }
 
@@ -148,7 +163,8 @@ impl<'s> Scene<'s> {
         if !ran.ok() {
             return Err(Stop::Fail(ran.story()));
         }
-        self.note_pid().ok_or_else(|| Stop::Fail("no pid file after create".to_owned()))
+        self.note_pid()
+            .ok_or_else(|| Stop::Fail("no pid file after create".to_owned()))
     }
 
     /// Create and start, both successful.
@@ -161,23 +177,34 @@ impl<'s> Scene<'s> {
     /// A verb that must succeed.
     pub(crate) fn must(&self, verb: &str) -> Check<Ran> {
         let ran = self.verb(verb)?;
-        if ran.ok() { Ok(ran) } else { Err(Stop::Fail(ran.story())) }
+        if ran.ok() {
+            Ok(ran)
+        } else {
+            Err(Stop::Fail(ran.story()))
+        }
     }
 
     /// The state JSON.
     pub(crate) fn state(&self) -> Check<Value> {
         let ran = self.must("state")?;
-        serde_json::from_str(&ran.stdout).map_err(|error| Stop::Fail(format!("state is no JSON: {error}: {}", ran.stdout)))
+        serde_json::from_str(&ran.stdout)
+            .map_err(|error| Stop::Fail(format!("state is no JSON: {error}: {}", ran.stdout)))
     }
 
     /// The status that `state` tells.
     pub(crate) fn status(&self) -> Check<String> {
-        Ok(self.state()?["status"].as_str().unwrap_or("none").to_owned())
+        Ok(self.state()?["status"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned())
     }
 
     /// Polls `state` until it tells the status.
     pub(crate) fn wait_status(&self, status: &str) -> Check {
-        until(|| self.status().is_ok_and(|now| now == status), &format!("status {status}"))
+        until(
+            || self.status().is_ok_and(|now| now == status),
+            &format!("status {status}"),
+        )
     }
 
     /// What a failed create must not leave: state, cgroups, processes.
@@ -186,13 +213,25 @@ impl<'s> Scene<'s> {
         if self.path("state").join(&self.id).exists() {
             left.push(format!("state directory {}", self.id));
         }
-        left.extend(cgroups::directories(&self.cgroup).iter().map(|dir| format!("cgroup {}", dir.display())));
-        left.extend(cgroups::processes(&self.cgroup).iter().map(|pid| format!("process {pid}")));
+        left.extend(
+            cgroups::directories(&self.cgroup)
+                .iter()
+                .map(|dir| format!("cgroup {}", dir.display())),
+        );
+        left.extend(
+            cgroups::processes(&self.cgroup)
+                .iter()
+                .map(|pid| format!("process {pid}")),
+        );
         left
     }
 
     fn note_pid(&self) -> Option<i32> {
-        let pid = fs::read_to_string(self.path("pid")).ok()?.trim().parse().ok()?;
+        let pid = fs::read_to_string(self.path("pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
         self.pids.borrow_mut().push(pid);
         Some(pid)
     }
@@ -245,4 +284,3 @@ fn reap(pid: i32) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
-

@@ -4,8 +4,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, umount2};
@@ -111,7 +111,15 @@ impl Suite {
         // A container's root in a user namespace must get through to its files.
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
         let applets = rootfs::prepare(&dir)?;
-        Ok(Suite { runtime, tag, dir, applets, format, serial: AtomicUsize::new(0), leaks: Mutex::default() })
+        Ok(Suite {
+            runtime,
+            tag,
+            dir,
+            applets,
+            format,
+            serial: AtomicUsize::new(0),
+            leaks: Mutex::default(),
+        })
     }
 
     /// A number that no other test of the run has.
@@ -125,13 +133,19 @@ impl Suite {
         for line in leak::mounts_below(dir) {
             let point = line.split(' ').nth(4).unwrap_or_default().to_owned();
             let _ = umount2(point.as_str(), MntFlags::MNT_DETACH); // gone with its parent, perhaps
-            self.leaks.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            self.leaks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
         }
     }
 
     /// The mounts that runtimes left in our namespace.
     pub(crate) fn leaks(&self) -> Vec<String> {
-        self.leaks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.leaks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs the cases, checks for leaks, and tells whether nothing failed.
@@ -155,23 +169,42 @@ impl Suite {
         });
         let _ = fs::remove_dir_all(&self.dir); // the leak check tells if it stays
         cgroups::remove(&format!("/{}", self.tag));
-        self.report(&tally, "suite.leaves-nothing", &leak::check(&before, self), Duration::ZERO);
-        let Ok(tally) = tally.into_inner() else { return false };
-        println!("SUITE {}: {} passed, {} failed, {} skipped", self.runtime.name, tally.passed, tally.failed, tally.skipped);
+        self.report(
+            &tally,
+            "suite.leaves-nothing",
+            &leak::check(&before, self),
+            Duration::ZERO,
+        );
+        let Ok(tally) = tally.into_inner() else {
+            return false;
+        };
+        println!(
+            "SUITE {}: {} passed, {} failed, {} skipped",
+            self.runtime.name, tally.passed, tally.failed, tally.skipped
+        );
         tally.failed == 0
     }
 
     fn judge(&self, case: &dyn Case) -> Check {
         match (case.view(), cgroups::unified()) {
-            (View::V1, true) => return Err(Stop::Skip("needs the cgroup v1 hierarchies".to_owned())),
+            (View::V1, true) => {
+                return Err(Stop::Skip("needs the cgroup v1 hierarchies".to_owned()));
+            }
             (View::V2, false) => return Err(Stop::Skip("needs --cgroup2-view".to_owned())),
             _ => {}
         }
-        let known = case.known().iter().find(|entry| entry.0 == self.runtime.name);
+        let known = case
+            .known()
+            .iter()
+            .find(|entry| entry.0 == self.runtime.name);
         match (case.check(self), known) {
             // A known deviation never counts as a pass: the table may be out of date.
-            (Ok(()), Some((_, reason))) => Err(Stop::Skip(format!("known deviation, not seen this time: {reason}"))),
-            (Err(Stop::Fail(_)), Some((_, reason))) => Err(Stop::Skip(format!("known deviation: {reason}"))),
+            (Ok(()), Some((_, reason))) => Err(Stop::Skip(format!(
+                "known deviation, not seen this time: {reason}"
+            ))),
+            (Err(Stop::Fail(_)), Some((_, reason))) => {
+                Err(Stop::Skip(format!("known deviation: {reason}")))
+            }
             (result, _) => result,
         }
     }
@@ -190,7 +223,17 @@ impl Suite {
             Err(Stop::Skip(_)) => tally.skipped += 1,
         }
         let number = tally.passed + tally.failed + tally.skipped;
-        println!("{}", Line { format: self.format, number, name, word, why, took });
+        println!(
+            "{}",
+            Line {
+                format: self.format,
+                number,
+                name,
+                word,
+                why,
+                took
+            }
+        );
     }
 }
 
@@ -205,7 +248,13 @@ struct Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { number, name, word, why, .. } = self;
+        let Line {
+            number,
+            name,
+            word,
+            why,
+            ..
+        } = self;
         let millis = self.took.as_millis();
         match (self.format, *word) {
             (Format::Json, _) => {
@@ -214,7 +263,11 @@ impl fmt::Display for Line<'_> {
             }
             (Format::Tap, "pass") => write!(out, "ok {number} - {name}"),
             (Format::Tap, "skip") => write!(out, "ok {number} - {name} # SKIP {why}"),
-            (Format::Tap, _) => write!(out, "not ok {number} - {name}\n# {}", why.replace('\n', "\n# ")),
+            (Format::Tap, _) => write!(
+                out,
+                "not ok {number} - {name}\n# {}",
+                why.replace('\n', "\n# ")
+            ),
             (Format::Text, "pass") => write!(out, "pass {name} ({millis} ms)"),
             (Format::Text, "skip") => write!(out, "skip {name}: {why}"),
             (Format::Text, _) => write!(out, "FAIL {name}: {why}"),

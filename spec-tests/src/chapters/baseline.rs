@@ -11,21 +11,58 @@ use crate::scene::Scene;
 use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "baseline.signals.sigpipe-kills", run: |scene| pipe(scene, ""), ..SCENARIO },
-    Scenario { name: "baseline.signals.none-ignored-or-blocked", run: |scene| dispositions(scene, ""), ..SCENARIO },
+    Scenario {
+        name: "baseline.signals.sigpipe-kills",
+        run: |scene| pipe(scene, ""),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.signals.none-ignored-or-blocked",
+        run: |scene| dispositions(scene, ""),
+        ..SCENARIO
+    },
     Scenario {
         name: "baseline.signals.caller-ignores-some",
         run: |scene| dispositions(scene, "trap '' PIPE USR1 HUP INT"),
         known: &[("crun", "keeps what its caller ignored")],
         ..SCENARIO
     },
-    Scenario { name: "baseline.fds.no-leak", run: no_leak, ..SCENARIO },
-    Scenario { name: "baseline.fds.preserve-fds", run: preserve_fds, ..SCENARIO },
-    Scenario { name: "baseline.fds.preserve-fds.missing", run: preserve_missing, known: &[("runc", "takes descriptors of its own for the caller's")], ..SCENARIO },
-    Scenario { name: "baseline.umask", run: umask, ..SCENARIO },
-    Scenario { name: "baseline.groups", run: groups, ..SCENARIO },
-    Scenario { name: "baseline.oom-score-untouched", run: oom_score, ..SCENARIO },
-    Scenario { name: "baseline.stdio.devices", run: stdio_devices, ..SCENARIO },
+    Scenario {
+        name: "baseline.fds.no-leak",
+        run: no_leak,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.fds.preserve-fds",
+        run: preserve_fds,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.fds.preserve-fds.missing",
+        run: preserve_missing,
+        known: &[("runc", "takes descriptors of its own for the caller's")],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.umask",
+        run: umask,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.groups",
+        run: groups,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.oom-score-untouched",
+        run: oom_score,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.stdio.devices",
+        run: stdio_devices,
+        ..SCENARIO
+    },
 ];
 
 fn pipe(scene: &mut Scene<'_>, setup: &'static str) -> Check {
@@ -38,11 +75,19 @@ fn pipe(scene: &mut Scene<'_>, setup: &'static str) -> Check {
 
 fn dispositions(scene: &mut Scene<'_>, setup: &'static str) -> Check {
     scene.setup = setup;
-    set(&mut scene.config, "/process/args", json!(["/bin/grep", "^Sig", "/proc/self/status"]));
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/grep", "^Sig", "/proc/self/status"]),
+    );
     let ran = scene.run()?;
     ensure!(ran.ok(), "{}", ran.story());
     for field in ["SigIgn", "SigBlk", "SigPnd"] {
-        ensure!(ran.stdout.contains(&format!("{field}:\t0000000000000000")), "{}", ran.story());
+        ensure!(
+            ran.stdout.contains(&format!("{field}:\t0000000000000000")),
+            "{}",
+            ran.story()
+        );
     }
     Ok(())
 }
@@ -54,7 +99,11 @@ fn open(scene: &Scene<'_>, name: &str, number: RawFd) -> Check<(OwnedFd, RawFd)>
 
 /// The caller holds descriptors 9 and 10 open, as careless engines do.
 fn no_leak(scene: &mut Scene<'_>) -> Check {
-    set(&mut scene.config, "/process/args", json!(["/bin/ls", "/proc/self/fd"]));
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/ls", "/proc/self/fd"]),
+    );
     scene.write_config()?;
     let mut call = scene.call(&["run", &scene.id]);
     call.fds = vec![open(scene, "nine", 9)?, open(scene, "ten", 10)?];
@@ -68,9 +117,17 @@ fn preserve_fds(scene: &mut Scene<'_>) -> Check {
     scene.script("cat <&3; cat <&4; ls /proc/self/fd | tr '\\n' ' '");
     scene.write_config()?;
     let mut call = scene.call(&["run", "--preserve-fds", "2", &scene.id]);
-    call.fds = vec![open(scene, "three", 3)?, open(scene, "four", 4)?, open(scene, "five", 5)?];
+    call.fds = vec![
+        open(scene, "three", 3)?,
+        open(scene, "four", 4)?,
+        open(scene, "five", 5)?,
+    ];
     let ran = call.run()?;
-    ensure!(ran.ok() && ran.stdout.trim() == "threefour0 1 2 3 4 5", "{}", ran.story());
+    ensure!(
+        ran.ok() && ran.stdout.trim() == "threefour0 1 2 3 4 5",
+        "{}",
+        ran.story()
+    );
     // 5 is the directory that ls reads; had the caller's fifth come through, it would be 6.
     ensure!(!ran.stdout.contains('6'), "{}", ran.story());
     Ok(())
@@ -78,9 +135,19 @@ fn preserve_fds(scene: &mut Scene<'_>) -> Check {
 
 fn preserve_missing(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
-    let ran = scene.call(&["run", "--preserve-fds", "3", &scene.id]).run()?;
-    ensure!(!ran.ok(), "descriptors that are not open must be refused: {}", ran.story());
-    ensure!(scene.left_behind().is_empty(), "left: {:?}", scene.left_behind());
+    let ran = scene
+        .call(&["run", "--preserve-fds", "3", &scene.id])
+        .run()?;
+    ensure!(
+        !ran.ok(),
+        "descriptors that are not open must be refused: {}",
+        ran.story()
+    );
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
     Ok(())
 }
 
@@ -98,7 +165,11 @@ fn groups(scene: &mut Scene<'_>) -> Check {
     scene.setup = "exec setpriv --groups 4,20 -- \"$@\"";
     scene.script("grep ^Groups: /proc/self/status");
     let ran = scene.run()?;
-    ensure!(ran.ok() && ran.stdout.trim() == "Groups:", "{}", ran.story());
+    ensure!(
+        ran.ok() && ran.stdout.trim() == "Groups:",
+        "{}",
+        ran.story()
+    );
     Ok(())
 }
 
@@ -119,7 +190,14 @@ fn stdio_devices(scene: &mut Scene<'_>) -> Check {
     let mut call = scene.call(&["run", &scene.id]);
     call.stdin = Some(File::open(scene.path("input"))?.into());
     let ran = call.run()?;
-    ensure!(ran.ok() && ran.stdout.contains("typed") && ran.stderr.trim() == "err", "{}", ran.story());
-    ensure!(fs::read_to_string(scene.path("rootfs/tmp/in"))? == "typed", "stdin did not arrive");
+    ensure!(
+        ran.ok() && ran.stdout.contains("typed") && ran.stderr.trim() == "err",
+        "{}",
+        ran.story()
+    );
+    ensure!(
+        fs::read_to_string(scene.path("rootfs/tmp/in"))? == "typed",
+        "stdin did not arrive"
+    );
     Ok(())
 }

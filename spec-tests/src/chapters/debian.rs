@@ -9,7 +9,11 @@ use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "debian.python", run: |scene| python(scene, "import sys; print(sys.version_info[0] * 14)", "42"), ..SCENARIO },
+    Scenario {
+        name: "debian.python",
+        run: |scene| python(scene, "import sys; print(sys.version_info[0] * 14)", "42"),
+        ..SCENARIO
+    },
     Scenario {
         name: "debian.signals-at-default",
         // Python itself changes only SIGPIPE, SIGXFSZ and SIGINT.
@@ -38,27 +42,51 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
         ..SCENARIO
     },
-    Scenario { name: "debian.ordinary-user", run: ordinary_user, ..SCENARIO },
+    Scenario {
+        name: "debian.ordinary-user",
+        run: ordinary_user,
+        ..SCENARIO
+    },
 ];
 
 fn debian(scene: &mut Scene<'_>) -> Check {
     let root = rootfs::debian().map_err(Stop::Skip)?;
-    set(&mut scene.config, "/root", json!({ "path": root, "readonly": true }));
+    set(
+        &mut scene.config,
+        "/root",
+        json!({ "path": root, "readonly": true }),
+    );
     Ok(())
 }
 
 fn python(scene: &mut Scene<'_>, text: &str, wanted: &str) -> Check {
     debian(scene)?;
-    set(&mut scene.config, "/process/args", json!(["python3", "-c", text]));
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["python3", "-c", text]),
+    );
     let ran = scene.run()?;
-    ensure!(ran.ok() && ran.stdout.trim() == wanted, "wanted {wanted:?}: {}", ran.story());
+    ensure!(
+        ran.ok() && ran.stdout.trim() == wanted,
+        "wanted {wanted:?}: {}",
+        ran.story()
+    );
     Ok(())
 }
 
 fn ordinary_user(scene: &mut Scene<'_>) -> Check {
     debian(scene)?;
-    set(&mut scene.config, "/process/user", json!({ "uid": 65534, "gid": 65534 }));
-    set(&mut scene.config, "/process/args", json!(["/usr/bin/id", "-un"]));
+    set(
+        &mut scene.config,
+        "/process/user",
+        json!({ "uid": 65534, "gid": 65534 }),
+    );
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/usr/bin/id", "-un"]),
+    );
     let ran = scene.run()?;
     ensure!(ran.ok() && ran.stdout.trim() == "nobody", "{}", ran.story());
     Ok(())

@@ -18,10 +18,19 @@ const CRUN_WORDS: Known = &[("crun", "has its own words")];
 
 macro_rules! scenario {
     ($name:literal, $run:expr) => {
-        Scenario { name: $name, run: $run, ..SCENARIO }
+        Scenario {
+            name: $name,
+            run: $run,
+            ..SCENARIO
+        }
     };
     ($name:literal, $run:expr, $known:expr) => {
-        Scenario { name: $name, run: $run, known: $known, ..SCENARIO }
+        Scenario {
+            name: $name,
+            run: $run,
+            known: $known,
+            ..SCENARIO
+        }
     };
 }
 
@@ -50,42 +59,76 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!("lifecycle.run.deletes", run_deletes),
     scenario!("lifecycle.run.forwards-signals", forwards),
     scenario!("lifecycle.run.detach", detach),
-    scenario!("lifecycle.run.keep", keep, &[("crun", "knows --keep only since 1.9")]),
+    scenario!(
+        "lifecycle.run.keep",
+        keep,
+        &[("crun", "knows --keep only since 1.9")]
+    ),
     scenario!("lifecycle.create.stdio-is-inherited", pipes),
 ];
 
 fn refused(ran: &Ran, words: &str) -> Check {
-    ensure!(!ran.ok() && ran.status.is_some(), "not refused: {}", ran.story());
-    ensure!(ran.output().contains(words), "wanted {words:?}: {}", ran.story());
+    ensure!(
+        !ran.ok() && ran.status.is_some(),
+        "not refused: {}",
+        ran.story()
+    );
+    ensure!(
+        ran.output().contains(words),
+        "wanted {words:?}: {}",
+        ran.story()
+    );
     Ok(())
 }
 
 fn sleeper(scene: &mut Scene<'_>) {
-    set(&mut scene.config, "/process/args", json!(["/bin/sleep", "100"]));
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/sleep", "100"]),
+    );
 }
 
 fn round(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
-    ensure!(scene.status()? == "created", "after create: {}", scene.status()?);
+    ensure!(
+        scene.status()? == "created",
+        "after create: {}",
+        scene.status()?
+    );
     scene.must("start")?;
-    ensure!(scene.status()? == "running", "after start: {}", scene.status()?);
+    ensure!(
+        scene.status()? == "running",
+        "after start: {}",
+        scene.status()?
+    );
     let kill = scene.call(&["kill", &scene.id, "KILL"]).run()?;
     ensure!(kill.ok(), "{}", kill.story());
     scene.wait_status("stopped")?;
     scene.must("delete")?;
     refused(&scene.verb("state")?, "does not exist")?;
-    ensure!(scene.left_behind().is_empty(), "left: {:?}", scene.left_behind());
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
     Ok(())
 }
 
 fn not_yet(scene: &mut Scene<'_>) -> Check {
     scene.script("echo ran > /ran");
     scene.create()?;
-    ensure!(!scene.path("rootfs/ran").exists(), "the program ran at create");
+    ensure!(
+        !scene.path("rootfs/ran").exists(),
+        "the program ran at create"
+    );
     scene.must("start")?;
     scene.wait_status("stopped")?;
-    ensure!(scene.path("rootfs/ran").exists(), "the program did not run at start");
+    ensure!(
+        scene.path("rootfs/ran").exists(),
+        "the program did not run at start"
+    );
     Ok(())
 }
 
@@ -97,7 +140,10 @@ fn read_once(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
     scene.must("start")?;
     scene.wait_status("stopped")?;
-    ensure!(fs::read_to_string(scene.path("rootfs/ran"))? == "first\n", "the edit had an effect");
+    ensure!(
+        fs::read_to_string(scene.path("rootfs/ran"))? == "first\n",
+        "the edit had an effect"
+    );
     Ok(())
 }
 
@@ -105,17 +151,33 @@ fn same_id(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
     refused(&scene.call(&["create", &scene.id]).run()?, "exist")?;
-    ensure!(scene.status()? == "created", "the first container suffered: {}", scene.status()?);
+    ensure!(
+        scene.status()? == "created",
+        "the first container suffered: {}",
+        scene.status()?
+    );
     Ok(())
 }
 
 fn invalid_ids(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
-    for id in ["", ".", "..", "a/b", "../up", "a b", "new\nline", "ü", "a\u{7}"] {
+    for id in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "../up",
+        "a b",
+        "new\nline",
+        "ü",
+        "a\u{7}",
+    ] {
         let ran = scene.call(&["create", id]).run()?;
         ensure!(!ran.ok(), "the id {id:?} was accepted");
     }
-    let state = fs::read_dir(scene.path("state")).map(Iterator::count).unwrap_or(0);
+    let state = fs::read_dir(scene.path("state"))
+        .map(Iterator::count)
+        .unwrap_or(0);
     ensure!(state == 0, "something was left in the state root");
     Ok(())
 }
@@ -123,7 +185,10 @@ fn invalid_ids(scene: &mut Scene<'_>) -> Check {
 fn start_twice(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.start()?;
-    refused(&scene.verb("start")?, "cannot start an already running container")?;
+    refused(
+        &scene.verb("start")?,
+        "cannot start an already running container",
+    )?;
     ensure!(scene.status()? == "running", "now {}", scene.status()?);
     Ok(())
 }
@@ -131,7 +196,10 @@ fn start_twice(scene: &mut Scene<'_>) -> Check {
 fn start_stopped(scene: &mut Scene<'_>) -> Check {
     scene.start()?;
     scene.wait_status("stopped")?;
-    refused(&scene.verb("start")?, "cannot start a container that has stopped")
+    refused(
+        &scene.verb("start")?,
+        "cannot start a container that has stopped",
+    )
 }
 
 fn unknown_id(scene: &mut Scene<'_>) -> Check {
@@ -157,8 +225,20 @@ fn kill_signals(scene: &mut Scene<'_>) -> Check {
     scene.script("trap 'echo u1 >> /got' USR1; trap 'echo u2 >> /got' USR2; trap 'echo term >> /got' TERM; touch /ready; while :; do sleep 0.02; done");
     scene.start()?;
     until(|| scene.path("rootfs/ready").exists(), "the program")?;
-    let count = || fs::read_to_string(scene.path("rootfs/got")).unwrap_or_default().lines().count();
-    let forms: [&[&str]; 6] = [&["USR1"], &["SIGUSR2"], &["sigusr1"], &["12"], &["TERM"], &[]];
+    let count = || {
+        fs::read_to_string(scene.path("rootfs/got"))
+            .unwrap_or_default()
+            .lines()
+            .count()
+    };
+    let forms: [&[&str]; 6] = [
+        &["USR1"],
+        &["SIGUSR2"],
+        &["sigusr1"],
+        &["12"],
+        &["TERM"],
+        &[],
+    ];
     for (sent, form) in forms.iter().enumerate() {
         let id = scene.id.clone();
         let mut args = vec!["kill", id.as_str()];
@@ -194,7 +274,10 @@ fn kill_created(scene: &mut Scene<'_>) -> Check {
 fn delete_running(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.start()?;
-    let words = format!("cannot delete container {} that is not stopped: running", scene.id);
+    let words = format!(
+        "cannot delete container {} that is not stopped: running",
+        scene.id
+    );
     refused(&scene.verb("delete")?, &words)?;
     ensure!(scene.status()? == "running", "now {}", scene.status()?);
     Ok(())
@@ -204,7 +287,11 @@ fn delete_created(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
     scene.must("delete")?;
-    ensure!(scene.left_behind().is_empty(), "left: {:?}", scene.left_behind());
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
     Ok(())
 }
 
@@ -214,7 +301,11 @@ fn delete_force(scene: &mut Scene<'_>) -> Check {
     scene.start()?;
     let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(scene.left_behind().is_empty(), "left: {:?}", scene.left_behind());
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
     Ok(())
 }
 
@@ -225,7 +316,11 @@ fn delete_unknown(scene: &mut Scene<'_>) -> Check {
 }
 
 fn state_shape(scene: &mut Scene<'_>) -> Check {
-    set(&mut scene.config, "/annotations", json!({ "org.example.cargo": "tea" }));
+    set(
+        &mut scene.config,
+        "/annotations",
+        json!({ "org.example.cargo": "tea" }),
+    );
     sleeper(scene);
     let pid = scene.create()?;
     let state = scene.state()?;
@@ -234,15 +329,29 @@ fn state_shape(scene: &mut Scene<'_>) -> Check {
     ensure!(state["status"] == "created", "status: {state}");
     ensure!(state["pid"] == json!(pid), "pid: {state}");
     ensure!(state["bundle"] == json!(scene.dir), "bundle: {state}");
-    ensure!(state["rootfs"] == json!(scene.path("rootfs")), "rootfs: {state}");
-    ensure!(state["annotations"] == json!({ "org.example.cargo": "tea" }), "annotations: {state}");
-    ensure!(state["created"].as_str().is_some_and(super::programs::is_rfc3339), "created: {state}");
+    ensure!(
+        state["rootfs"] == json!(scene.path("rootfs")),
+        "rootfs: {state}"
+    );
+    ensure!(
+        state["annotations"] == json!({ "org.example.cargo": "tea" }),
+        "annotations: {state}"
+    );
+    ensure!(
+        state["created"]
+            .as_str()
+            .is_some_and(super::programs::is_rfc3339),
+        "created: {state}"
+    );
     ensure!(state["owner"].is_string(), "owner: {state}");
     let kill = scene.call(&["kill", &scene.id, "KILL"]).run()?;
     ensure!(kill.ok(), "{}", kill.story());
     scene.wait_status("stopped")?;
     let pid = scene.state()?["pid"].clone();
-    ensure!(pid == json!(0) || pid.is_null(), "pid of a stopped container: {pid}");
+    ensure!(
+        pid == json!(0) || pid.is_null(),
+        "pid of a stopped container: {pid}"
+    );
     Ok(())
 }
 
@@ -255,7 +364,10 @@ fn pid_file(scene: &mut Scene<'_>) -> Check {
     scene.must("start")?;
     // runc returns from start a moment before the program is executed.
     let command = || fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    until(|| command().starts_with("/bin/sleep"), "the pid to be the program's")
+    until(
+        || command().starts_with("/bin/sleep"),
+        "the pid to be the program's",
+    )
 }
 
 fn bundle_option(scene: &mut Scene<'_>) -> Check {
@@ -299,7 +411,11 @@ fn signal_status(scene: &mut Scene<'_>) -> Check {
 fn run_deletes(scene: &mut Scene<'_>) -> Check {
     let ran = scene.run()?;
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(scene.left_behind().is_empty(), "left: {:?}", scene.left_behind());
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
     Ok(())
 }
 
@@ -312,7 +428,11 @@ fn forwards(scene: &mut Scene<'_>) -> Check {
     until(|| running.stdout_so_far().contains("usr1"), "SIGUSR1")?;
     running.signal(libc::SIGTERM);
     let ran = running.wait(LIMIT)?;
-    ensure!(ran.code() == 7 && ran.stdout == "ready\nusr1\nterm\n", "{}", ran.story());
+    ensure!(
+        ran.code() == 7 && ran.stdout == "ready\nusr1\nterm\n",
+        "{}",
+        ran.story()
+    );
     Ok(())
 }
 
@@ -320,11 +440,20 @@ fn detach(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.write_config()?;
     let pid_file = scene.path("pid").display().to_string();
-    let ran = scene.finish_create(scene.call(&["run", "--detach", "--pid-file", &pid_file, &scene.id]))?;
+    let ran = scene.finish_create(scene.call(&[
+        "run",
+        "--detach",
+        "--pid-file",
+        &pid_file,
+        &scene.id,
+    ]))?;
     ensure!(ran.ok(), "{}", ran.story());
     ensure!(scene.status()? == "running", "now {}", scene.status()?);
     let text = fs::read_to_string(pid_file)?;
-    ensure!(scene.state()?["pid"].to_string() == text, "the pid file says {text:?}");
+    ensure!(
+        scene.state()?["pid"].to_string() == text,
+        "the pid file says {text:?}"
+    );
     Ok(())
 }
 
@@ -350,10 +479,15 @@ fn pipes(scene: &mut Scene<'_>) -> Check {
     let ran = scene.finish_create(call)?;
     ensure!(ran.ok(), "{}", ran.story());
     scene.must("start")?;
-    ensure!(sys::readable(reader.as_fd(), Duration::from_secs(5)), "nothing came");
+    ensure!(
+        sys::readable(reader.as_fd(), Duration::from_secs(5)),
+        "nothing came"
+    );
     let mut buffer = [0; 64];
     let length = reader.read(&mut buffer)?;
-    ensure!(buffer.get(..length) == Some(b"through the pipe\n"), "{buffer:?}");
+    ensure!(
+        buffer.get(..length) == Some(b"through the pipe\n"),
+        "{buffer:?}"
+    );
     Ok(())
 }
-

@@ -28,13 +28,21 @@ pub(crate) const PROPERTIES: &[Property] = &[
         set: |_, config| set(config, "/linux/maskedPaths", json!(["/secret"])),
         strip: |config| strip(config, "/linux/maskedPaths"),
         probe: Probe::Script("ls -A /secret; touch /secret/new; ls -A /secret"),
-        expect: Expect::That(|_, seen| seen.ends_with("Read-only file system") && !seen.contains("file\n")),
+        expect: Expect::That(|_, seen| {
+            seen.ends_with("Read-only file system") && !seen.contains("file\n")
+        }),
         ..PROPERTY
     },
     Property {
         name: "linux.maskedPaths.missing-is-skipped",
         prepare: secrets,
-        set: |_, config| set(config, "/linux/maskedPaths", json!(["/not/there", "/plain"])),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/maskedPaths",
+                json!(["/not/there", "/plain"]),
+            )
+        },
         strip: |config| strip(config, "/linux/maskedPaths"),
         probe: Probe::Script("cat /plain; ls -d /not"),
         expect: Expect::Is("ls: /not: No such file or directory"),
@@ -46,13 +54,21 @@ pub(crate) const PROPERTIES: &[Property] = &[
         set: |_, config| set(config, "/linux/readonlyPaths", json!(["/secret"])),
         strip: |config| strip(config, "/linux/readonlyPaths"),
         probe: Probe::Script("cat /secret/file; touch /secret/new"),
-        expect: Expect::That(|_, seen| seen.starts_with("told") && seen.ends_with("Read-only file system")),
+        expect: Expect::That(|_, seen| {
+            seen.starts_with("told") && seen.ends_with("Read-only file system")
+        }),
         ..PROPERTY
     },
     Property {
         name: "linux.readonlyPaths.file",
         prepare: secrets,
-        set: |_, config| set(config, "/linux/readonlyPaths", json!(["/plain", "/not/there"])),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/readonlyPaths",
+                json!(["/plain", "/not/there"]),
+            )
+        },
         strip: |config| strip(config, "/linux/readonlyPaths"),
         probe: Probe::Script("echo more >> /plain"),
         expect: Expect::Has("Read-only file system"),

@@ -3,8 +3,8 @@
 mod baseline;
 mod cgroups;
 mod console;
-mod devices;
 mod debian;
+mod devices;
 mod errors;
 mod hooks;
 mod lifecycle;
@@ -45,8 +45,20 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         errors::SCENARIOS,
     ];
     let mut all: Vec<&dyn Case> = Vec::new();
-    all.extend(PROPERTIES.iter().copied().flatten().map(|case| case as &dyn Case));
-    all.extend(SCENARIOS.iter().copied().flatten().map(|case| case as &dyn Case));
+    all.extend(
+        PROPERTIES
+            .iter()
+            .copied()
+            .flatten()
+            .map(|case| case as &dyn Case),
+    );
+    all.extend(
+        SCENARIOS
+            .iter()
+            .copied()
+            .flatten()
+            .map(|case| case as &dyn Case),
+    );
     all.extend(errors::CONFIGS.iter().map(|case| case as &dyn Case));
     all
 }

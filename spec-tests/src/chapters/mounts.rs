@@ -103,18 +103,80 @@ fn is_private(_: &Scene<'_>, line: &str) -> bool {
 }
 
 pub(crate) const PROPERTIES: &[Property] = &[
-    filesystem!("mounts.proc", "proc", &["nosuid"], "head -1 /new/1/status", Expect::Has("Name:")),
-    filesystem!("mounts.sysfs", "sysfs", &["ro"], "ls /new", Expect::Has("kernel")),
-    filesystem!("mounts.tmpfs", "tmpfs", &["nosuid"], "grep ' /new ' /proc/mounts", Expect::Has("tmpfs /new tmpfs")),
-    filesystem!("mounts.devpts", "devpts", &["newinstance"], "ls /new", Expect::Is("ptmx")),
-    filesystem!("mounts.mqueue", "mqueue", &["nosuid"], "grep ' /new ' /proc/mounts", Expect::Has("mqueue /new mqueue")),
-    data_option!("mounts.tmpfs.size", "tmpfs", "size=1m", "df -k /new | tail -1 | awk '{print $2}'", "1024"),
-    data_option!("mounts.tmpfs.mode", "tmpfs", "mode=0711", "stat -c %a /new", "711"),
-    data_option!("mounts.tmpfs.uid", "tmpfs", "uid=77", "stat -c %u /new", "77"),
-    data_option!("mounts.devpts.ptmxmode", "devpts", "ptmxmode=0640", "stat -c %a /new/ptmx", "640"),
+    filesystem!(
+        "mounts.proc",
+        "proc",
+        &["nosuid"],
+        "head -1 /new/1/status",
+        Expect::Has("Name:")
+    ),
+    filesystem!(
+        "mounts.sysfs",
+        "sysfs",
+        &["ro"],
+        "ls /new",
+        Expect::Has("kernel")
+    ),
+    filesystem!(
+        "mounts.tmpfs",
+        "tmpfs",
+        &["nosuid"],
+        "grep ' /new ' /proc/mounts",
+        Expect::Has("tmpfs /new tmpfs")
+    ),
+    filesystem!(
+        "mounts.devpts",
+        "devpts",
+        &["newinstance"],
+        "ls /new",
+        Expect::Is("ptmx")
+    ),
+    filesystem!(
+        "mounts.mqueue",
+        "mqueue",
+        &["nosuid"],
+        "grep ' /new ' /proc/mounts",
+        Expect::Has("mqueue /new mqueue")
+    ),
+    data_option!(
+        "mounts.tmpfs.size",
+        "tmpfs",
+        "size=1m",
+        "df -k /new | tail -1 | awk '{print $2}'",
+        "1024"
+    ),
+    data_option!(
+        "mounts.tmpfs.mode",
+        "tmpfs",
+        "mode=0711",
+        "stat -c %a /new",
+        "711"
+    ),
+    data_option!(
+        "mounts.tmpfs.uid",
+        "tmpfs",
+        "uid=77",
+        "stat -c %u /new",
+        "77"
+    ),
+    data_option!(
+        "mounts.devpts.ptmxmode",
+        "devpts",
+        "ptmxmode=0640",
+        "stat -c %a /new/ptmx",
+        "640"
+    ),
     Property {
         name: "mounts.cgroup.v1",
-        set: |_, config| mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]),
+        set: |_, config| {
+            mount(
+                config,
+                "/sys/fs/cgroup",
+                "cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            )
+        },
         strip: |config| unmount(config, "/sys/fs/cgroup"),
         probe: Probe::Script("cat /sys/fs/cgroup/pids/cgroup.procs"),
         expect: Expect::Has("1"),
@@ -123,7 +185,15 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "mounts.cgroup.v2",
-        set: |_, config| mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]),
+        set: |_, config| {
+            mount(
+                config,
+                "/sys/fs/cgroup",
+                "cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            )
+        },
         strip: |config| unmount(config, "/sys/fs/cgroup"),
         probe: Probe::Script("grep ' /sys/fs/cgroup ' /proc/mounts"),
         expect: Expect::Has("/sys/fs/cgroup cgroup2 ro"),
@@ -170,19 +240,57 @@ pub(crate) const PROPERTIES: &[Property] = &[
     Property {
         name: "mounts.bind.source.absolute",
         prepare: source,
-        set: |scene, config| mount(config, "/data", "bind", &scene.path("src").display().to_string(), &["bind"]),
+        set: |scene, config| {
+            mount(
+                config,
+                "/data",
+                "bind",
+                &scene.path("src").display().to_string(),
+                &["bind"],
+            )
+        },
         strip: |config| unmount(config, "/data"),
         probe: Probe::Script("cat /data/file"),
         expect: Expect::Is("from outside"),
         ..PROPERTY
     },
-    bind_option!("mounts.options.ro", "ro", Probe::Script("touch /data/new"), "Read-only file system"),
-    bind_option!("mounts.options.noexec", "noexec", Probe::Script("/data/run true"), "Permission denied"),
-    bind_option!("mounts.options.nodev", "nodev", Probe::Script("echo x > /data/null"), "Permission denied"),
+    bind_option!(
+        "mounts.options.ro",
+        "ro",
+        Probe::Script("touch /data/new"),
+        "Read-only file system"
+    ),
+    bind_option!(
+        "mounts.options.noexec",
+        "noexec",
+        Probe::Script("/data/run true"),
+        "Permission denied"
+    ),
+    bind_option!(
+        "mounts.options.nodev",
+        "nodev",
+        Probe::Script("echo x > /data/null"),
+        "Permission denied"
+    ),
     bind_option!("mounts.options.nosuid", "nosuid", DATA, "nosuid"),
-    bind_option!("mounts.options.rro", "rro", Probe::Script("touch /data/sub/new"), "Read-only file system"),
-    bind_option!("mounts.options.rnoexec", "rnoexec", Probe::Script("/data/sub/run true"), "Permission denied"),
-    bind_option!("mounts.options.rnodev", "rnodev", Probe::Script("echo x > /data/sub/null"), "Permission denied"),
+    bind_option!(
+        "mounts.options.rro",
+        "rro",
+        Probe::Script("touch /data/sub/new"),
+        "Read-only file system"
+    ),
+    bind_option!(
+        "mounts.options.rnoexec",
+        "rnoexec",
+        Probe::Script("/data/sub/run true"),
+        "Permission denied"
+    ),
+    bind_option!(
+        "mounts.options.rnodev",
+        "rnodev",
+        Probe::Script("echo x > /data/sub/null"),
+        "Permission denied"
+    ),
     bind_option!("mounts.options.rnosuid", "rnosuid", DATA_SUB, "nosuid"),
     bind_option!("mounts.options.rnoatime", "rnoatime", DATA_SUB, "noatime"),
     Property {
@@ -207,9 +315,14 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "linux.rootfsPropagation",
         set: |_, config| set(config, "/linux/rootfsPropagation", json!("shared")),
         strip: |config| crate::config::strip(config, "/linux/rootfsPropagation"),
-        probe: Probe::Script("grep ' / / ' /proc/self/mountinfo || grep '/rootfs / ' /proc/self/mountinfo"),
+        probe: Probe::Script(
+            "grep ' / / ' /proc/self/mountinfo || grep '/rootfs / ' /proc/self/mountinfo",
+        ),
         expect: Expect::Has("shared:"),
-        known: &[("runc", "1.1 sets it on the old root, whose clone is made private again")],
+        known: &[(
+            "runc",
+            "1.1 sets it on the old root, whose clone is made private again",
+        )],
         ..PROPERTY
     },
     Property {
@@ -250,9 +363,21 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "mounts.destination.symlink-stays-inside", run: symlink_inside, ..SCENARIO },
-    Scenario { name: "mounts.destination.dotdot-stays-inside", run: dotdot_inside, ..SCENARIO },
-    Scenario { name: "mounts.options.table", run: option_table, ..SCENARIO },
+    Scenario {
+        name: "mounts.destination.symlink-stays-inside",
+        run: symlink_inside,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "mounts.destination.dotdot-stays-inside",
+        run: dotdot_inside,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "mounts.options.table",
+        run: option_table,
+        ..SCENARIO
+    },
 ];
 
 /// An absolute link in the root means a place in the root, never on the host.
@@ -264,8 +389,16 @@ fn symlink_inside(scene: &mut Scene<'_>) -> Check {
     scene.script("grep tmpfs /proc/mounts");
     let ran = scene.run()?;
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(fs::read_dir(&outside)?.next().is_none(), "the mount point was made on the host");
-    ensure!(ran.stdout.contains(&format!(" {}/made ", outside.display())), "not mounted inside: {}", ran.stdout);
+    ensure!(
+        fs::read_dir(&outside)?.next().is_none(),
+        "the mount point was made on the host"
+    );
+    ensure!(
+        ran.stdout
+            .contains(&format!(" {}/made ", outside.display())),
+        "not mounted inside: {}",
+        ran.stdout
+    );
     Ok(())
 }
 
@@ -276,31 +409,64 @@ fn dotdot_inside(scene: &mut Scene<'_>) -> Check {
     scene.script("grep ' /made ' /proc/mounts");
     let ran = scene.run()?;
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(!std::path::Path::new("/made").exists(), "the mount point was made on the host");
+    ensure!(
+        !std::path::Path::new("/made").exists(),
+        "the mount point was made on the host"
+    );
     Ok(())
 }
 
 /// Options of config.md#mounts that show as a word in mountinfo.
-const WORDS: &[&str] = &["noatime", "nodiratime", "ro", "nosuid", "nodev", "noexec", "sync", "dirsync"];
+const WORDS: &[&str] = &[
+    "noatime",
+    "nodiratime",
+    "ro",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "sync",
+    "dirsync",
+];
 
 /// Each option on a tmpfs of its own; a tmpfs without options is the control.
 fn option_table(scene: &mut Scene<'_>) -> Check {
     for option in WORDS.iter().chain(&["strictatime"]) {
-        mount(&mut scene.config, &format!("/o/{option}"), "tmpfs", "tmpfs", &[option]);
+        mount(
+            &mut scene.config,
+            &format!("/o/{option}"),
+            "tmpfs",
+            "tmpfs",
+            &[option],
+        );
     }
     mount(&mut scene.config, "/o/plain", "tmpfs", "tmpfs", &[]);
     scene.script("cat /proc/mounts");
     let ran = scene.run()?;
     ensure!(ran.ok(), "{}", ran.story());
     let has = |path: &str, word: &str| {
-        let line = ran.stdout.lines().find(|line| line.split(' ').nth(1) == Some(path));
-        line.and_then(|line| line.split(' ').nth(3)).is_some_and(|words| words.split(',').any(|found| found == word))
+        let line = ran
+            .stdout
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(path));
+        line.and_then(|line| line.split(' ').nth(3))
+            .is_some_and(|words| words.split(',').any(|found| found == word))
     };
     for option in WORDS {
-        ensure!(has(&format!("/o/{option}"), option), "{option} has no effect: {}", ran.stdout);
-        ensure!(!has("/o/plain", option), "{option} is there without the option");
+        ensure!(
+            has(&format!("/o/{option}"), option),
+            "{option} has no effect: {}",
+            ran.stdout
+        );
+        ensure!(
+            !has("/o/plain", option),
+            "{option} is there without the option"
+        );
     }
     // The kernel's default is relatime, and strictatime shows as its absence.
-    ensure!(has("/o/plain", "relatime") && !has("/o/strictatime", "relatime"), "strictatime has no effect: {}", ran.stdout);
+    ensure!(
+        has("/o/plain", "relatime") && !has("/o/strictatime", "relatime"),
+        "strictatime has no effect: {}",
+        ran.stdout
+    );
     Ok(())
 }

@@ -13,16 +13,16 @@ use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
 use crate::suite::{Check, Known};
 
-const NO_TIME: Known = &[
-    ("runc", "1.1 knows no time namespaces"),
-];
+const NO_TIME: Known = &[("runc", "1.1 knows no time namespaces")];
 
 fn own(kind: &str) -> String {
     link(&format!("/proc/self/ns/{}", proc_name(kind)))
 }
 
 fn link(path: &str) -> String {
-    fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
+    fs::read_link(path)
+        .map(|target| target.display().to_string())
+        .unwrap_or_default()
 }
 
 /// A namespace that must differ from the caller's. The time namespace is asked
@@ -42,7 +42,11 @@ macro_rules! new {
 }
 
 fn differs(seen: &str, kind: &str) -> bool {
-    let inside = seen.lines().find_map(|line| line.strip_prefix(proc_name(kind))).unwrap_or_default().trim();
+    let inside = seen
+        .lines()
+        .find_map(|line| line.strip_prefix(proc_name(kind)))
+        .unwrap_or_default()
+        .trim();
     inside.contains(":[") && inside != own(kind)
 }
 
@@ -74,12 +78,17 @@ fn hold(scene: &mut Scene<'_>, kind: &str) -> Check {
 }
 
 fn held(kind: &str, scene: &Scene<'_>) -> String {
-    scene.holder.as_ref().map(|holder| holder.path(kind)).unwrap_or_default()
+    scene
+        .holder
+        .as_ref()
+        .map(|holder| holder.path(kind))
+        .unwrap_or_default()
 }
 
 fn whole_of(scene: &Scene<'_>, seen: &str) -> bool {
     let _ = scene;
-    seen.split_whitespace().eq(["0", "100000", "65536", "0", "100000", "65536", "uid", "0"])
+    seen.split_whitespace()
+        .eq(["0", "100000", "65536", "0", "100000", "65536", "uid", "0"])
 }
 
 pub(crate) const PROPERTIES: &[Property] = &[
@@ -98,7 +107,12 @@ pub(crate) const PROPERTIES: &[Property] = &[
     Property {
         name: "linux.namespaces.mount.path",
         prepare: |scene| hold(scene, "mount"),
-        set: |scene, config| namespace(config, json!({ "type": "mount", "path": held("mount", scene) })),
+        set: |scene, config| {
+            namespace(
+                config,
+                json!({ "type": "mount", "path": held("mount", scene) }),
+            )
+        },
         strip: |config| namespace(config, json!({ "type": "mount" })),
         probe: Probe::Script("readlink /proc/self/ns/mnt"),
         expect: Expect::That(|scene, seen| !seen.is_empty() && seen == link(&held("mount", scene))),
@@ -126,20 +140,32 @@ pub(crate) const PROPERTIES: &[Property] = &[
         prepare: |scene| hold(scene, "user"),
         set: |scene, config| {
             user_namespace(config);
-            namespace(config, json!({ "type": "user", "path": held("user", scene) }));
+            namespace(
+                config,
+                json!({ "type": "user", "path": held("user", scene) }),
+            );
         },
         strip: |config| namespace(config, json!({ "type": "user" })),
         probe: Probe::Script("readlink /proc/self/ns/user; id -u"),
-        expect: Expect::That(|scene, seen| seen.lines().eq([link(&held("user", scene)).as_str(), "0"])),
+        expect: Expect::That(|scene, seen| {
+            seen.lines().eq([link(&held("user", scene)).as_str(), "0"])
+        }),
         ..PROPERTY
     },
     Property {
         name: "linux.namespaces.user.path",
         prepare: |scene| hold(scene, "user"),
-        set: |scene, config| namespace(config, json!({ "type": "user", "path": held("user", scene) })),
+        set: |scene, config| {
+            namespace(
+                config,
+                json!({ "type": "user", "path": held("user", scene) }),
+            )
+        },
         strip: |config| no_namespace(config, "user"),
         probe: Probe::Script("readlink /proc/self/ns/user; id -u"),
-        expect: Expect::That(|scene, seen| seen.lines().eq([link(&held("user", scene)).as_str(), "0"])),
+        expect: Expect::That(|scene, seen| {
+            seen.lines().eq([link(&held("user", scene)).as_str(), "0"])
+        }),
         known: &[("runc", "1.1 wants mappings besides the path")],
         ..PROPERTY
     },
@@ -147,9 +173,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "linux.namespaces.network.loopback",
         set: |_, config| namespace(config, json!({ "type": "network" })),
         strip: |config| no_namespace(config, "network"),
-        probe: Probe::Script("readlink /proc/self/ns/net; ip -o link show lo; ping -c 1 -w 1 127.0.0.1 | grep -o '1 packets received'"),
+        probe: Probe::Script(
+            "readlink /proc/self/ns/net; ip -o link show lo; ping -c 1 -w 1 127.0.0.1 | grep -o '1 packets received'",
+        ),
         expect: Expect::That(|_, seen| {
-            !seen.starts_with(&own("network")) && seen.contains("LOOPBACK,UP") && seen.contains("1 packets received")
+            !seen.starts_with(&own("network"))
+                && seen.contains("LOOPBACK,UP")
+                && seen.contains("1 packets received")
         }),
         ..PROPERTY
     },
@@ -185,7 +215,8 @@ pub(crate) const PROPERTIES: &[Property] = &[
         expect: Expect::That(|scene, seen| {
             use std::os::unix::fs::MetadataExt;
             let outside = fs::metadata(scene.path("src/file"));
-            seen == "0:0" && outside.is_ok_and(|meta| (meta.uid(), meta.gid()) == (100_000, 100_000))
+            seen == "0:0"
+                && outside.is_ok_and(|meta| (meta.uid(), meta.gid()) == (100_000, 100_000))
         }),
         ..PROPERTY
     },
@@ -193,11 +224,18 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "linux.timeOffsets",
         set: |_, config| {
             namespace(config, json!({ "type": "time" }));
-            set(config, "/linux/timeOffsets", json!({ "boottime": { "secs": 1_000_000_000, "nanosecs": 0 } }));
+            set(
+                config,
+                "/linux/timeOffsets",
+                json!({ "boottime": { "secs": 1_000_000_000, "nanosecs": 0 } }),
+            );
         },
         strip: |config| strip(config, "/linux/timeOffsets"),
         probe: Probe::Script("cut -d. -f1 /proc/uptime"),
-        expect: Expect::That(|_, seen| seen.parse().is_ok_and(|seconds: u64| seconds > 1_000_000_000)),
+        expect: Expect::That(|_, seen| {
+            seen.parse()
+                .is_ok_and(|seconds: u64| seconds > 1_000_000_000)
+        }),
         known: NO_TIME,
         ..PROPERTY
     },
@@ -228,7 +266,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "linux.sysctl.network",
-        set: |_, config| set(config, "/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": "77" })),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/sysctl",
+                json!({ "net.ipv4.ip_default_ttl": "77" }),
+            )
+        },
         strip: |config| strip(config, "/linux/sysctl"),
         probe: Probe::Script("cat /proc/sys/net/ipv4/ip_default_ttl"),
         expect: Expect::Is("77"),

@@ -20,8 +20,18 @@ const NET_BIND: u64 = 1 << 10;
 
 /// All five sets hold CAP_KILL and CAP_NET_BIND_SERVICE.
 fn five_sets(config: &mut Value) {
-    for kind in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
-        set(config, &format!("/process/capabilities/{kind}"), json!(["CAP_KILL", "CAP_NET_BIND_SERVICE"]));
+    for kind in [
+        "bounding",
+        "effective",
+        "permitted",
+        "inheritable",
+        "ambient",
+    ] {
+        set(
+            config,
+            &format!("/process/capabilities/{kind}"),
+            json!(["CAP_KILL", "CAP_NET_BIND_SERVICE"]),
+        );
     }
 }
 
@@ -48,7 +58,11 @@ const FOURTEEN: [&str; 3] = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
 
 fn more(config: &mut Value) {
     for kind in ["bounding", "effective", "permitted"] {
-        set(config, &format!("/process/capabilities/{kind}"), json!(FOURTEEN));
+        set(
+            config,
+            &format!("/process/capabilities/{kind}"),
+            json!(FOURTEEN),
+        );
     }
 }
 
@@ -78,7 +92,10 @@ const LIMITS: &[(&str, &str, u64)] = &[
 
 fn limits_hold(_: &Scene<'_>, seen: &str) -> bool {
     LIMITS.iter().all(|(_, words, value)| {
-        let line = seen.lines().find_map(|line| line.strip_prefix(words)).unwrap_or_default();
+        let line = seen
+            .lines()
+            .find_map(|line| line.strip_prefix(words))
+            .unwrap_or_default();
         let numbers: Vec<&str> = line.split_whitespace().take(2).collect();
         numbers == [value.to_string(), value.to_string()]
     })
@@ -87,7 +104,13 @@ fn limits_hold(_: &Scene<'_>, seen: &str) -> bool {
 pub(crate) const PROPERTIES: &[Property] = &[
     Property {
         name: "process.args",
-        set: |_, config| set(config, "/process/args", json!(["/bin/echo", "a b", "", "c"])),
+        set: |_, config| {
+            set(
+                config,
+                "/process/args",
+                json!(["/bin/echo", "a b", "", "c"]),
+            )
+        },
         strip: |config| set(config, "/process/args", json!(["/bin/echo"])),
         probe: Probe::Args,
         expect: Expect::Is("a b  c"),
@@ -95,7 +118,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "process.env",
-        set: |_, config| set(config, "/process/env", json!(["PATH=/bin", "CARGO=two tons", "HOME=/h"])),
+        set: |_, config| {
+            set(
+                config,
+                "/process/env",
+                json!(["PATH=/bin", "CARGO=two tons", "HOME=/h"]),
+            )
+        },
         strip: |config| set(config, "/process/env", json!(["PATH=/bin", "HOME=/h"])),
         probe: Probe::Script("echo $CARGO"),
         expect: Expect::Is("two tons"),
@@ -158,7 +187,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip(config, "/process/capabilities/ambient"),
         probe: SETS,
         expect: Expect::That(|_, seen| {
-            ["CapAmb", "CapPrm", "CapEff"].iter().all(|field| mask(seen, field) == Some(KILL | NET_BIND))
+            ["CapAmb", "CapPrm", "CapEff"]
+                .iter()
+                .all(|field| mask(seen, field) == Some(KILL | NET_BIND))
         }),
         ..PROPERTY
     },
@@ -174,7 +205,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
     Property {
         name: "process.rlimits",
         set: |_, config| {
-            let limits = LIMITS.iter().map(|(kind, _, value)| json!({ "type": kind, "soft": value, "hard": value }));
+            let limits = LIMITS
+                .iter()
+                .map(|(kind, _, value)| json!({ "type": kind, "soft": value, "hard": value }));
             set(config, "/process/rlimits", limits.collect());
         },
         strip: |config| strip(config, "/process/rlimits"),
@@ -184,7 +217,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "process.rlimits.soft-and-hard",
-        set: |_, config| set(config, "/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 300, "hard": 400 }])),
+        set: |_, config| {
+            set(
+                config,
+                "/process/rlimits",
+                json!([{ "type": "RLIMIT_NOFILE", "soft": 300, "hard": 400 }]),
+            )
+        },
         strip: |config| strip(config, "/process/rlimits"),
         probe: Probe::Script("ulimit -Sn; ulimit -Hn"),
         expect: Expect::Is("300\n400"),
@@ -209,25 +248,57 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "process.args.searched-in-path", run: searched, ..SCENARIO },
-    Scenario { name: "process.env.exact", run: exact_env, ..SCENARIO },
-    Scenario { name: "process.env.home", run: home, ..SCENARIO },
-    Scenario { name: "process.capabilities.unknown-is-no-error", run: unknown_capability, ..SCENARIO },
-    Scenario { name: "process.capabilities.none", run: no_capabilities, ..SCENARIO },
+    Scenario {
+        name: "process.args.searched-in-path",
+        run: searched,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.env.exact",
+        run: exact_env,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.env.home",
+        run: home,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.capabilities.unknown-is-no-error",
+        run: unknown_capability,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.capabilities.none",
+        run: no_capabilities,
+        ..SCENARIO
+    },
 ];
 
 fn searched(scene: &mut Scene<'_>) -> Check {
     scene.executable("rootfs/opt/tools/greet", "#!/bin/sh\necho hello from $0")?;
-    set(&mut scene.config, "/process/env", json!(["PATH=/nowhere:/opt/tools:/bin"]));
+    set(
+        &mut scene.config,
+        "/process/env",
+        json!(["PATH=/nowhere:/opt/tools:/bin"]),
+    );
     set(&mut scene.config, "/process/args", json!(["greet"]));
     let ran = scene.run()?;
-    ensure!(ran.ok() && ran.stdout.trim() == "hello from /opt/tools/greet", "{}", ran.story());
+    ensure!(
+        ran.ok() && ran.stdout.trim() == "hello from /opt/tools/greet",
+        "{}",
+        ran.story()
+    );
     Ok(())
 }
 
 /// Nothing of the caller's environment comes through.
 fn exact_env(scene: &mut Scene<'_>) -> Check {
-    set(&mut scene.config, "/process/env", json!(["PATH=/bin", "A=1", "HOME=/tmp"]));
+    set(
+        &mut scene.config,
+        "/process/env",
+        json!(["PATH=/bin", "A=1", "HOME=/tmp"]),
+    );
     set(&mut scene.config, "/process/args", json!(["/bin/env"]));
     scene.write_config()?;
     let mut call = scene.call(&["run", &scene.id]);
@@ -235,7 +306,11 @@ fn exact_env(scene: &mut Scene<'_>) -> Check {
     let ran = call.run()?;
     let mut lines: Vec<&str> = ran.stdout.lines().collect();
     lines.sort_unstable();
-    ensure!(lines == ["A=1", "HOME=/tmp", "PATH=/bin"], "{}", ran.story());
+    ensure!(
+        lines == ["A=1", "HOME=/tmp", "PATH=/bin"],
+        "{}",
+        ran.story()
+    );
     Ok(())
 }
 
@@ -249,9 +324,17 @@ fn home(scene: &mut Scene<'_>) -> Check {
 }
 
 fn unknown_capability(scene: &mut Scene<'_>) -> Check {
-    crate::config::push(&mut scene.config, "/process/capabilities/bounding", json!("CAP_UNHEARD_OF"));
+    crate::config::push(
+        &mut scene.config,
+        "/process/capabilities/bounding",
+        json!("CAP_UNHEARD_OF"),
+    );
     let ran = scene.run()?;
-    ensure!(ran.ok(), "config.md#linux-process: should only warn: {}", ran.story());
+    ensure!(
+        ran.ok(),
+        "config.md#linux-process: should only warn: {}",
+        ran.story()
+    );
     Ok(())
 }
 
@@ -260,7 +343,11 @@ fn no_capabilities(scene: &mut Scene<'_>) -> Check {
     scene.script("grep ^Cap /proc/self/status");
     let ran = scene.run()?;
     for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        ensure!(mask(&ran.stdout, field) == Some(0), "{field} is not empty: {}", ran.story());
+        ensure!(
+            mask(&ran.stdout, field) == Some(0),
+            "{field} is not empty: {}",
+            ran.story()
+        );
     }
     Ok(())
 }

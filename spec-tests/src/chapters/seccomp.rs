@@ -16,7 +16,10 @@ fn no_filter(config: &mut Value) {
 
 /// A directory cannot be made, with an errno that nothing else gives.
 fn deny_mkdir(config: &mut Value) {
-    filter(config, json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }));
+    filter(
+        config,
+        json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }),
+    );
 }
 
 pub(crate) const PROPERTIES: &[Property] = &[
@@ -30,7 +33,12 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "linux.seccomp.errno.default-is-eperm",
-        set: |_, config| filter(config, json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" })),
+        set: |_, config| {
+            filter(
+                config,
+                json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }),
+            )
+        },
         strip: no_filter,
         probe: Probe::Script("mkdir /tmp/new"),
         expect: Expect::Has("Operation not permitted"),
@@ -44,7 +52,11 @@ pub(crate) const PROPERTIES: &[Property] = &[
         },
         strip: no_filter,
         probe: Probe::Script("mkdir /tmp/new; grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status"),
-        expect: Expect::That(|_, seen| seen.contains("not supported") && seen.contains("Seccomp:\t2") && seen.contains("NoNewPrivs:\t1")),
+        expect: Expect::That(|_, seen| {
+            seen.contains("not supported")
+                && seen.contains("Seccomp:\t2")
+                && seen.contains("NoNewPrivs:\t1")
+        }),
         ..PROPERTY
     },
     Property {
@@ -57,7 +69,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
         },
         strip: no_filter,
         probe: Probe::Script("mkdir /tmp/new; grep NoNewPrivs /proc/self/status"),
-        expect: Expect::That(|_, seen| seen.contains("not supported") && seen.contains("NoNewPrivs:\t0")),
+        expect: Expect::That(|_, seen| {
+            seen.contains("not supported") && seen.contains("NoNewPrivs:\t0")
+        }),
         ..PROPERTY
     },
     Property {
@@ -65,17 +79,29 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "linux.seccomp.args",
         set: |_, config| {
             let arg = json!({ "index": 1, "value": 10, "op": "SCMP_CMP_EQ" });
-            filter(config, json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": [arg] }));
+            filter(
+                config,
+                json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": [arg] }),
+            );
         },
         strip: no_filter,
-        probe: Probe::Script("trap : USR1; kill -0 $$ && echo null sent; kill -USR1 $$ || echo refused"),
-        expect: Expect::That(|_, seen| seen.contains("null sent") && seen.contains("not supported") && seen.contains("refused")),
+        probe: Probe::Script(
+            "trap : USR1; kill -0 $$ && echo null sent; kill -USR1 $$ || echo refused",
+        ),
+        expect: Expect::That(|_, seen| {
+            seen.contains("null sent") && seen.contains("not supported") && seen.contains("refused")
+        }),
         ..PROPERTY
     },
     Property {
         // 159 is 128 + SIGSYS.
         name: "linux.seccomp.kill",
-        set: |_, config| filter(config, json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" })),
+        set: |_, config| {
+            filter(
+                config,
+                json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" }),
+            )
+        },
         strip: no_filter,
         probe: Probe::Script("(mkdir /tmp/new); echo $?"),
         expect: Expect::Has("159"),
@@ -86,7 +112,11 @@ pub(crate) const PROPERTIES: &[Property] = &[
         set: |_, config| {
             let allowed = json!({ "names": ["mkdir"], "action": "SCMP_ACT_ALLOW" });
             filter(config, allowed);
-            set(config, "/linux/seccomp/defaultAction", json!("SCMP_ACT_LOG"));
+            set(
+                config,
+                "/linux/seccomp/defaultAction",
+                json!("SCMP_ACT_LOG"),
+            );
         },
         strip: no_filter,
         probe: Probe::Script("grep '^Seccomp:' /proc/self/status"),
@@ -95,7 +125,12 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "linux.seccomp.unknown-names-are-ignored",
-        set: |_, config| filter(config, json!({ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 })),
+        set: |_, config| {
+            filter(
+                config,
+                json!({ "names": ["no_such_call", "mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }),
+            )
+        },
         strip: no_filter,
         probe: Probe::Script("mkdir /tmp/new"),
         expect: Expect::Has("Operation not supported"),
