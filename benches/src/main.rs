@@ -1,1 +1,177 @@
-fn main(){}
+//! `lifecycle`: what the operations of a container's life cost, for several
+//! runtimes side by side, and how far they are above the kernel's own cost.
+#![deny(unsafe_code)]
+
+mod bench;
+mod contender;
+mod sample;
+mod table;
+
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+use crate::bench::Workshop;
+use crate::contender::Contender;
+use crate::table::Table;
+
+const HELP: &str = "\
+lifecycle --longshore PATH [OPTION...]     (as root)
+    --runc PATH      another runc; also the variable RUNC
+    --crun PATH      another crun; also the variable CRUN
+    --library PATH   a warm process that embeds the library (see contender.rs)
+    --runs N         rounds of each measurement, 200 if absent
+    --save           also write benches/results.md";
+
+struct Options {
+    longshore: String,
+    runc: String,
+    crun: String,
+    library: Option<String>,
+    runs: usize,
+    save: bool,
+}
+
+/// A figure that decides: row, our column, the other's, and the goal.
+type Goal = (&'static str, &'static str, &'static str, f64);
+const V1_GOALS: &[Goal] = &[("run", "longshore", "crun", 0.6)];
+const V2_GOALS: &[Goal] = &[
+    ("run", "longshore", "floor", 2.5),
+    ("run", "library, warm", "floor", 1.7),
+];
+
+fn main() -> ExitCode {
+    match parse()
+        .map_err(|error| error.to_string())
+        .and_then(|options| bench(&options))
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lifecycle: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse() -> Result<Options, lexopt::Error> {
+    let named =
+        |variable: &str, name: &str| std::env::var(variable).unwrap_or_else(|_| name.to_owned());
+    let mut options = Options {
+        longshore: String::new(),
+        runc: named("RUNC", "runc"),
+        crun: named("CRUN", "crun"),
+        library: None,
+        runs: 200,
+        save: false,
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("longshore") => options.longshore = parser.value()?.string()?,
+            Long("runc") => options.runc = parser.value()?.string()?,
+            Long("crun") => options.crun = parser.value()?.string()?,
+            Long("library") => options.library = Some(parser.value()?.string()?),
+            Long("runs") => options.runs = parser.value()?.parse()?,
+            Long("save") => options.save = true,
+            _ => return Err(format!("{}\n{HELP}", arg.unexpected()).into()),
+        }
+    }
+    if options.longshore.is_empty() {
+        Err(HELP.into())
+    } else {
+        Ok(options)
+    }
+}
+
+fn bench(options: &Options) -> Result<(), String> {
+    nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
+    let shop = Workshop::open()?;
+    let isolated = isolate()
+        .map_err(|error| format!("cannot make a mount namespace (are you root?): {error}"));
+    isolated?;
+
+    shop.bundles(false)?;
+    let mut contenders = vec![
+        Contender::command("longshore", &options.longshore),
+        Contender::command("runc", &options.runc),
+        Contender::command("crun", &options.crun),
+    ];
+    let v1 = Table::measure(&mut contenders, &shop, options.runs)?;
+
+    cover_cgroups().map_err(|error| format!("cgroup2: {error}"))?;
+    shop.bundles(true)?;
+    let mut contenders = vec![
+        Contender::command("longshore", &options.longshore),
+        Contender::command("runc", &options.runc),
+        Contender::floor(),
+    ];
+    if let Some(program) = &options.library {
+        contenders.push(Contender::library(program, &shop, options.runs)?);
+    }
+    let v2 = Table::measure(&mut contenders, &shop, options.runs)?;
+    drop(contenders);
+
+    let mut text = format!(
+        "# Lifecycle\n\n{}; {} interleaved runs of each.\n\n",
+        host(),
+        options.runs
+    );
+    text += &v1.markdown("cgroup v1");
+    text += "\n";
+    text += &v2.markdown("cgroup2");
+    text += "\n## Ratios that matter\n\n";
+    text += &goals(&v1, V1_GOALS);
+    text += &goals(&v2, V2_GOALS);
+    print!("{text}");
+    if options.save {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/results.md");
+        std::fs::write(path, text).map_err(|error| format!("{path}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// A mount namespace of our own, without the cgroup2 of hybrid hosts: crun 1.8 refuses those.
+fn isolate() -> nix::Result<()> {
+    const NONE: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    // Not there on a host with v1 or v2 alone.
+    let _ = umount2("/sys/fs/cgroup/unified", MntFlags::MNT_DETACH);
+    Ok(())
+}
+
+/// Mounts cgroup2 over all of the v1 hierarchies.
+fn cover_cgroups() -> nix::Result<()> {
+    mount(
+        Some("cgroup2"),
+        "/sys/fs/cgroup",
+        Some("cgroup2"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+}
+
+fn host() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "Linux {}, {cpus} CPUs",
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
+
+fn goals(table: &Table, goals: &[Goal]) -> String {
+    let mut text = String::new();
+    for (operation, ours, other, goal) in goals {
+        if let (Some(us), Some(them)) = (table.p10(operation, ours), table.p10(operation, other)) {
+            let ratio = us / them;
+            let verdict = if ratio <= *goal { "met" } else { "missed" };
+            text += &format!(
+                "- {operation}: {ours} ÷ {other} = {ratio:.2} (goal ≤ {goal}: {verdict})\n"
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,90 @@
+//! The temporary directory: compiled programs and the two bundles.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// Directory of the run; removed on drop.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    /// Where everything is.
+    pub dir: PathBuf,
+}
+
+/// Compilers to try in order: musl's payload is the smallest.
+const COMPILERS: &[&str] = &["musl-gcc", "cc"];
+
+impl Workshop {
+    /// Compiles the C programs and lays out the bundles.
+    pub(crate) fn open() -> Result<Workshop, String> {
+        let dir = std::env::temp_dir().join(format!("longshore-bench-{}", std::process::id()));
+        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let shop = Workshop { dir };
+        shop.compile("payload", include_str!("../payload.c"), COMPILERS)?;
+        // Kernel headers are glibc's neighbours, not musl's.
+        shop.compile("floor", include_str!("../floor.c"), &["cc"])?;
+        shop.rootfs()
+            .map_err(|error| format!("root filesystem: {error}"))?;
+        Ok(shop)
+    }
+
+    /// Path of something in the directory, as text.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// Writes the two bundles, whose payload ends at once and waits. On cgroup2
+    /// they have a cgroup namespace, as `runc spec` gives there.
+    pub(crate) fn bundles(&self, cgroup2: bool) -> Result<(), String> {
+        let mut config: Value = serde_json::from_str(include_str!("../config.json"))
+            .map_err(|error| error.to_string())?;
+        config["root"]["path"] = json!(self.path("rootfs"));
+        if let (true, Some(list)) = (cgroup2, config["linux"]["namespaces"].as_array_mut()) {
+            list.push(json!({ "type": "cgroup" }));
+        }
+        for (name, args) in [
+            ("exits", json!(["/payload"])),
+            ("waits", json!(["/payload", "wait"])),
+        ] {
+            config["process"]["args"] = args;
+            let bundle = self.dir.join(name);
+            let written = fs::create_dir_all(&bundle)
+                .and_then(|()| fs::write(bundle.join("config.json"), config.to_string()));
+            written.map_err(|error| format!("{}: {error}", bundle.display()))?;
+        }
+        Ok(())
+    }
+
+    fn compile(&self, name: &str, source: &str, compilers: &[&str]) -> Result<(), String> {
+        let (input, output) = (self.path(&format!("{name}.c")), self.path(name));
+        fs::write(&input, source).map_err(|error| error.to_string())?;
+        let compiles = |compiler: &&&str| {
+            let status = Command::new(compiler)
+                .args(["-O2", "-static", "-s", "-o", &output, &input])
+                .status();
+            status.is_ok_and(|status| status.success())
+        };
+        compilers
+            .iter()
+            .find(compiles)
+            .map(drop)
+            .ok_or_else(|| format!("no compiler for {name}.c among {compilers:?}"))
+    }
+
+    fn rootfs(&self) -> std::io::Result<()> {
+        let root = self.dir.join("rootfs");
+        // The root is read-only for the container, so its mount points must be there.
+        for name in ["proc", "dev", "sys"] {
+            fs::create_dir_all(root.join(name))?;
+        }
+        fs::copy(self.dir.join("payload"), root.join("payload")).map(drop)
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(Path::new(&self.dir)); // only temporary files
+    }
+}

@@ -1,0 +1,203 @@
+//! What a program may count on whatever the caller was like.
+
+use std::fs::{self, File};
+use std::os::fd::{OwnedFd, RawFd};
+
+use serde_json::json;
+
+use crate::config::set;
+use crate::property::{SCENARIO, Scenario};
+use crate::scene::Scene;
+use crate::suite::{Check, ensure};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "baseline.signals.sigpipe-kills",
+        run: |scene| pipe(scene, ""),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.signals.none-ignored-or-blocked",
+        run: |scene| dispositions(scene, ""),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.signals.caller-ignores-some",
+        run: |scene| dispositions(scene, "trap '' PIPE USR1 HUP INT"),
+        known: &[("crun", "keeps what its caller ignored")],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.fds.no-leak",
+        run: no_leak,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.fds.preserve-fds",
+        run: preserve_fds,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.fds.preserve-fds.missing",
+        run: preserve_missing,
+        known: &[("runc", "takes descriptors of its own for the caller's")],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.umask",
+        run: umask,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.groups",
+        run: groups,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.oom-score-untouched",
+        run: oom_score,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.stdio.devices",
+        run: stdio_devices,
+        ..SCENARIO
+    },
+];
+
+fn pipe(scene: &mut Scene<'_>, setup: &'static str) -> Check {
+    scene.setup = setup;
+    scene.script("yes | head -1; echo done");
+    let ran = scene.run()?;
+    ensure!(ran.ok() && ran.stdout == "y\ndone\n", "{}", ran.story());
+    Ok(())
+}
+
+fn dispositions(scene: &mut Scene<'_>, setup: &'static str) -> Check {
+    scene.setup = setup;
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/grep", "^Sig", "/proc/self/status"]),
+    );
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    for field in ["SigIgn", "SigBlk", "SigPnd"] {
+        ensure!(
+            ran.stdout.contains(&format!("{field}:\t0000000000000000")),
+            "{}",
+            ran.story()
+        );
+    }
+    Ok(())
+}
+
+fn open(scene: &Scene<'_>, name: &str, number: RawFd) -> Check<(OwnedFd, RawFd)> {
+    scene.file(name, name)?;
+    Ok((File::open(scene.path(name))?.into(), number))
+}
+
+/// The caller holds descriptors 9 and 10 open, as careless engines do.
+fn no_leak(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/ls", "/proc/self/fd"]),
+    );
+    scene.write_config()?;
+    let mut call = scene.call(&["run", &scene.id]);
+    call.fds = vec![open(scene, "nine", 9)?, open(scene, "ten", 10)?];
+    let ran = call.run()?;
+    let fds: Vec<&str> = ran.stdout.split_whitespace().collect();
+    ensure!(fds == ["0", "1", "2", "3"], "{}", ran.story());
+    Ok(())
+}
+
+fn preserve_fds(scene: &mut Scene<'_>) -> Check {
+    scene.script("cat <&3; cat <&4; ls /proc/self/fd | tr '\\n' ' '");
+    scene.write_config()?;
+    let mut call = scene.call(&["run", "--preserve-fds", "2", &scene.id]);
+    call.fds = vec![
+        open(scene, "three", 3)?,
+        open(scene, "four", 4)?,
+        open(scene, "five", 5)?,
+    ];
+    let ran = call.run()?;
+    ensure!(
+        ran.ok() && ran.stdout.trim() == "threefour0 1 2 3 4 5",
+        "{}",
+        ran.story()
+    );
+    // 5 is the directory that ls reads; had the caller's fifth come through, it would be 6.
+    ensure!(!ran.stdout.contains('6'), "{}", ran.story());
+    Ok(())
+}
+
+fn preserve_missing(scene: &mut Scene<'_>) -> Check {
+    scene.write_config()?;
+    let ran = scene
+        .call(&["run", "--preserve-fds", "3", &scene.id])
+        .run()?;
+    ensure!(
+        !ran.ok(),
+        "descriptors that are not open must be refused: {}",
+        ran.story()
+    );
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+/// Unset in the config, the umask is 0022 whatever the caller's is: what engines count on.
+fn umask(scene: &mut Scene<'_>) -> Check {
+    scene.setup = "umask 077";
+    scene.script("umask");
+    let ran = scene.run()?;
+    ensure!(ran.stdout.trim() == "0022", "{}", ran.story());
+    Ok(())
+}
+
+/// No supplementary group of the caller comes through.
+fn groups(scene: &mut Scene<'_>) -> Check {
+    scene.setup = "exec setpriv --groups 4,20 -- \"$@\"";
+    scene.script("grep ^Groups: /proc/self/status");
+    let ran = scene.run()?;
+    ensure!(
+        ran.ok() && ran.stdout.trim() == "Groups:",
+        "{}",
+        ran.story()
+    );
+    Ok(())
+}
+
+/// config.md#process: if oomScoreAdj is unset, it must not be changed.
+fn oom_score(scene: &mut Scene<'_>) -> Check {
+    scene.setup = "echo 321 > /proc/self/oom_score_adj";
+    scene.script("cat /proc/self/oom_score_adj");
+    let ran = scene.run()?;
+    ensure!(ran.stdout.trim() == "321", "{}", ran.story());
+    Ok(())
+}
+
+/// An ordinary user can open /dev/stdout again when it is the runtime's pipe.
+fn stdio_devices(scene: &mut Scene<'_>) -> Check {
+    scene.script("cat > /tmp/in; echo out > /proc/self/fd/1; echo err >&2; cat /tmp/in");
+    scene.write_config()?;
+    scene.file("input", "typed")?;
+    let mut call = scene.call(&["run", &scene.id]);
+    call.stdin = Some(File::open(scene.path("input"))?.into());
+    let ran = call.run()?;
+    ensure!(
+        ran.ok() && ran.stdout.contains("typed") && ran.stderr.trim() == "err",
+        "{}",
+        ran.story()
+    );
+    ensure!(
+        fs::read_to_string(scene.path("rootfs/tmp/in"))? == "typed",
+        "stdin did not arrive"
+    );
+    Ok(())
+}

@@ -1,0 +1,407 @@
+//! config-linux.md#control-groups: placement and limits, read on the host while the container is created.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::cgroups;
+use crate::config::{set, strip};
+use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::scene::Scene;
+use crate::suite::{Check, Stop, View, ensure};
+
+/// A v1 limit: pointer under linux.resources, value, controller, file, what the file must say.
+macro_rules! limit {
+    ($name:literal, $pointer:literal, $value:expr, $controller:literal, $file:literal, $expect:literal) => {
+        Property {
+            name: $name,
+            prepare: |_| needs($controller, $file),
+            set: |_, config| set(config, concat!("/linux/resources/", $pointer), $value),
+            strip: |config| strip(config, concat!("/linux/resources/", $pointer)),
+            probe: Probe::Created(|scene, _| Ok(cgroups::read($controller, &scene.cgroup, $file)?)),
+            expect: Expect::Is($expect),
+            view: View::V1,
+            ..PROPERTY
+        }
+    };
+}
+
+fn needs(controller: &str, file: &str) -> Check {
+    if cgroups::offers(controller, file) {
+        Ok(())
+    } else {
+        Err(Stop::Skip(format!(
+            "the kernel has no {controller} cgroup file {file}"
+        )))
+    }
+}
+
+/// Opening a device node for reading and for writing. It is /dev/loop-control,
+/// which needs no capability and which no runtime allows by default.
+const OPEN: Probe = Probe::Script(
+    "mknod /tmp/node c 10 237; (exec 3</tmp/node) && echo opened; (exec 3>/tmp/node) && echo writable",
+);
+
+fn loop_control(_: &mut Scene<'_>) -> Check {
+    let misc = fs::read_to_string("/proc/misc")?;
+    if misc.contains("237 loop-control") {
+        Ok(())
+    } else {
+        Err(Stop::Skip(
+            "the kernel has no loop-control device".to_owned(),
+        ))
+    }
+}
+
+pub(crate) const PROPERTIES: &[Property] = &[
+    Property {
+        name: "linux.cgroupsPath",
+        set: |scene, config| {
+            set(
+                config,
+                "/linux/cgroupsPath",
+                json!(format!("{}/deep/er", scene.cgroup)),
+            )
+        },
+        strip: |config| strip(config, "/linux/cgroupsPath"),
+        probe: Probe::Created(|_, pid| Ok(fs::read_to_string(format!("/proc/{pid}/cgroup"))?)),
+        expect: Expect::That(|scene, seen| {
+            let path = format!(":{}/deep/er", scene.cgroup);
+            seen.contains(&path) && placed(seen).all(|line| line.ends_with(&path))
+        }),
+        ..PROPERTY
+    },
+    limit!(
+        "linux.resources.memory.limit",
+        "memory/limit",
+        json!(67_108_864),
+        "memory",
+        "memory.limit_in_bytes",
+        "67108864"
+    ),
+    limit!(
+        "linux.resources.memory.reservation",
+        "memory/reservation",
+        json!(33_554_432),
+        "memory",
+        "memory.soft_limit_in_bytes",
+        "33554432"
+    ),
+    limit!(
+        "linux.resources.memory.swappiness",
+        "memory/swappiness",
+        json!(7),
+        "memory",
+        "memory.swappiness",
+        "7"
+    ),
+    Property {
+        name: "linux.resources.memory.swap",
+        prepare: |_| needs("memory", "memory.memsw.limit_in_bytes"),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/resources/memory",
+                json!({ "limit": 67_108_864, "swap": 134_217_728 }),
+            )
+        },
+        strip: |config| strip(config, "/linux/resources/memory"),
+        probe: Probe::Created(|scene, _| {
+            Ok(cgroups::read(
+                "memory",
+                &scene.cgroup,
+                "memory.memsw.limit_in_bytes",
+            )?)
+        }),
+        expect: Expect::Is("134217728"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    Property {
+        name: "linux.resources.memory.disableOOMKiller",
+        prepare: |_| needs("memory", "memory.oom_control"),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/resources/memory",
+                json!({ "disableOOMKiller": true }),
+            )
+        },
+        strip: |config| strip(config, "/linux/resources/memory"),
+        probe: Probe::Created(|scene, _| {
+            Ok(cgroups::read(
+                "memory",
+                &scene.cgroup,
+                "memory.oom_control",
+            )?)
+        }),
+        expect: Expect::Has("oom_kill_disable 1"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    limit!(
+        "linux.resources.cpu.shares",
+        "cpu/shares",
+        json!(512),
+        "cpu",
+        "cpu.shares",
+        "512"
+    ),
+    limit!(
+        "linux.resources.cpu.quota",
+        "cpu/quota",
+        json!(50_000),
+        "cpu",
+        "cpu.cfs_quota_us",
+        "50000"
+    ),
+    limit!(
+        "linux.resources.cpu.period",
+        "cpu/period",
+        json!(50_000),
+        "cpu",
+        "cpu.cfs_period_us",
+        "50000"
+    ),
+    limit!(
+        "linux.resources.cpu.cpus",
+        "cpu/cpus",
+        json!("0"),
+        "cpuset",
+        "cpuset.cpus",
+        "0"
+    ),
+    Property {
+        // A host with one memory node can't show a difference, hence the set is looked at as a whole.
+        name: "linux.resources.cpu.cpus.in-effect",
+        prepare: |_| needs("cpuset", "cpuset.cpus"),
+        set: |_, config| {
+            set(
+                config,
+                "/linux/resources/cpu",
+                json!({ "cpus": "1", "mems": "0" }),
+            )
+        },
+        strip: |config| strip(config, "/linux/resources/cpu"),
+        probe: Probe::Script("grep Cpus_allowed_list /proc/self/status | cut -f2"),
+        expect: Expect::Is("1"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    limit!(
+        "linux.resources.pids.limit",
+        "pids/limit",
+        json!(77),
+        "pids",
+        "pids.max",
+        "77"
+    ),
+    Property {
+        name: "linux.resources.pids.limit.in-effect",
+        set: |_, config| set(config, "/linux/resources/pids", json!({ "limit": 9 })),
+        strip: |config| strip(config, "/linux/resources/pids"),
+        probe: Probe::Script(
+            "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 0.2 & done; wait; echo end",
+        ),
+        expect: Expect::Has("can't fork"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    limit!(
+        "linux.resources.blockIO.weight",
+        "blockIO/weight",
+        json!(321),
+        "blkio",
+        "blkio.bfq.weight",
+        "321"
+    ),
+    Property {
+        // The host's list, before and after the rules: allowed is what the config allows.
+        name: "linux.resources.devices.list",
+        set: |_, config| {
+            let rules = json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw" }]);
+            set(config, "/linux/resources/devices", rules);
+        },
+        strip: |config| {
+            set(
+                config,
+                "/linux/resources/devices",
+                json!([{ "allow": false, "access": "rwm" }]),
+            )
+        },
+        probe: Probe::Created(|scene, _| {
+            Ok(cgroups::read("devices", &scene.cgroup, "devices.list")?)
+        }),
+        expect: Expect::Has("c 10:229 rw\n"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    Property {
+        name: "linux.resources.devices.deny",
+        prepare: loop_control,
+        set: |_, config| {
+            set(
+                config,
+                "/linux/resources/devices",
+                json!([{ "allow": false, "access": "rwm" }]),
+            )
+        },
+        strip: |config| {
+            set(
+                config,
+                "/linux/resources/devices",
+                json!([{ "allow": true, "access": "rwm" }]),
+            )
+        },
+        probe: OPEN,
+        expect: Expect::That(|_, seen| {
+            seen.contains("Operation not permitted") && !seen.contains("opened")
+        }),
+        ..PROPERTY
+    },
+    Property {
+        // Rules apply in order, and only for the access they name.
+        name: "linux.resources.devices.allow",
+        prepare: loop_control,
+        set: |_, config| {
+            let rules = json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 10, "minor": 237, "access": "r" }]);
+            set(config, "/linux/resources/devices", rules);
+        },
+        strip: |config| strip(config, "/linux/resources/devices/1"),
+        probe: OPEN,
+        expect: Expect::That(|_, seen| seen.contains("opened") && !seen.contains("writable")),
+        ..PROPERTY
+    },
+];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "linux.cgroupsPath.every-hierarchy",
+        run: every_hierarchy,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "linux.cgroupsPath.removed-by-delete",
+        run: removed,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "linux.resources.pids.limit.unlimited",
+        run: unlimited_pids,
+        view: View::V1,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "linux.resources.unified.on-v1-is-refused",
+        run: |scene| refused(scene, json!({ "unified": { "pids.max": "10" } })),
+        view: View::V1,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "linux.resources.memory.without-controller-is-refused",
+        run: |scene| {
+            refused_by_us(
+                scene,
+                json!({ "memory": { "limit": 67_108_864 } }),
+                "memory",
+            )
+        },
+        view: View::V2,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "linux.resources.pids.without-controller-is-refused",
+        run: |scene| refused_by_us(scene, json!({ "pids": { "limit": 100 } }), "pids"),
+        view: View::V2,
+        ..SCENARIO
+    },
+];
+
+/// The lines of /proc/PID/cgroup that count: the one hierarchy, or all v1 hierarchies.
+/// Hybrid hosts have an almost empty cgroup2 besides, which a runtime need not use.
+fn placed(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .filter(|line| cgroups::unified() == line.starts_with("0::"))
+}
+
+fn every_hierarchy(scene: &mut Scene<'_>) -> Check {
+    let pid = scene.create()?;
+    let directories = cgroups::directories(&scene.cgroup);
+    ensure!(!directories.is_empty(), "no cgroup was made");
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    for line in placed(&text) {
+        ensure!(
+            line.ends_with(&scene.cgroup),
+            "init is not in its cgroup: {line}"
+        );
+    }
+    Ok(())
+}
+
+fn removed(scene: &mut Scene<'_>) -> Check {
+    scene.script("exit 0");
+    scene.start()?;
+    scene.wait_status("stopped")?;
+    scene.must("delete")?;
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+fn unlimited_pids(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/linux/resources/pids",
+        json!({ "limit": -1 }),
+    );
+    scene.create()?;
+    let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
+    ensure!(limit.trim() == "max", "-1 gave {limit}");
+    Ok(())
+}
+
+fn refused(scene: &mut Scene<'_>, resources: serde_json::Value) -> Check {
+    scene.config["linux"]["resources"] = resources;
+    let ran = scene.try_create()?;
+    ensure!(!ran.ok(), "a limit that can't be set was accepted");
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+/// A limit whose controller this host's cgroup2 lacks must not be dropped in silence.
+fn refused_by_us(scene: &mut Scene<'_>, resources: serde_json::Value, controller: &str) -> Check {
+    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+    if controllers
+        .split_whitespace()
+        .any(|name| name == controller)
+    {
+        return Err(Stop::Skip(format!(
+            "this cgroup2 has the {controller} controller"
+        )));
+    }
+    if scene.runtime().name != "longshore" {
+        return Err(Stop::Skip(
+            "only longshore promises to refuse a limit without its controller".to_owned(),
+        ));
+    }
+    scene.config["linux"]["resources"] = resources;
+    let ran = scene.try_create()?;
+    ensure!(
+        !ran.ok() && ran.stderr.contains("linux.resources"),
+        "{}",
+        ran.story()
+    );
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! process.terminal: the pty and the console socket.
+
+use std::io::{IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::json;
+
+use crate::config::set;
+use crate::property::{SCENARIO, Scenario};
+use crate::scene::Scene;
+use crate::suite::{Check, Stop, ensure};
+use crate::sys;
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "process.terminal.socket",
+        run: socket,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.isatty",
+        run: isatty,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.controlling",
+        run: controlling,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.consoleSize",
+        run: size,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.dev-console",
+        run: dev_console,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.without-socket-is-refused",
+        run: no_socket,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "process.terminal.socket-without-terminal-is-refused",
+        run: not_wanted,
+        known: CRUN,
+        ..SCENARIO
+    },
+];
+
+const CRUN: crate::suite::Known = &[("crun", "ignores a console socket that is not needed")];
+const SOON: Duration = Duration::from_secs(5);
+
+/// The master side of a container's terminal.
+struct Terminal {
+    master: std::fs::File,
+    seen: String,
+}
+
+impl Terminal {
+    /// Creates the container with a console socket, takes the pty, starts.
+    fn start(scene: &Scene<'_>) -> Check<Terminal> {
+        scene.write_config()?;
+        let path = scene.path("console");
+        let listener = UnixListener::bind(&path)?;
+        let ran = scene
+            .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?;
+        ensure!(ran.ok(), "{}", ran.story());
+        ensure!(
+            sys::readable(listener.as_fd(), SOON),
+            "nobody connected to the console socket"
+        );
+        let (stream, _) = listener.accept()?;
+        let master = receive(&stream)?.into();
+        scene.must("start")?;
+        Ok(Terminal {
+            master,
+            seen: String::new(),
+        })
+    }
+
+    /// Reads until the text has come.
+    fn expect(&mut self, text: &str) -> Check {
+        let end = Instant::now() + SOON;
+        while !self.seen.contains(text) {
+            let left = end.saturating_duration_since(Instant::now());
+            ensure!(
+                sys::readable(self.master.as_fd(), left),
+                "wanted {text:?} on the terminal, saw {:?}",
+                self.seen
+            );
+            let mut buffer = [0; 512];
+            // EIO: the last process has closed the other side.
+            let length = self.master.read(&mut buffer).unwrap_or(0);
+            ensure!(
+                length > 0,
+                "wanted {text:?} before the end of the terminal, saw {:?}",
+                self.seen
+            );
+            self.seen += &String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
+/// Takes the one descriptor out of the message; the payload is any name.
+#[allow(unsafe_code)]
+fn receive(stream: &UnixStream) -> Check<OwnedFd> {
+    ensure!(
+        sys::readable(stream.as_fd(), SOON),
+        "no message on the console socket"
+    );
+    let mut payload = [0; 4096];
+    let mut parts = [IoSliceMut::new(&mut payload)];
+    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
+    let message = recvmsg::<()>(
+        stream.as_raw_fd(),
+        &mut parts,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = control {
+            ensure!(fds.len() == 1, "{} descriptors came", fds.len());
+            if let Some(&fd) = fds.first() {
+                // SAFETY: the kernel has just made this descriptor for us.
+                return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    Err(Stop::Fail("the message has no descriptor".to_owned()))
+}
+
+fn terminal(scene: &mut Scene<'_>, script: &str) -> Check<Terminal> {
+    set(&mut scene.config, "/process/terminal", json!(true));
+    scene.script(script);
+    Terminal::start(scene)
+}
+
+fn socket(scene: &mut Scene<'_>) -> Check {
+    let mut terminal = terminal(scene, "echo ready; read line; echo \"<$line>\"; sleep 100")?;
+    terminal.expect("ready\r\n")?;
+    terminal.master.write_all(b"ahoy\n")?;
+    terminal.expect("<ahoy>\r\n")
+}
+
+fn isatty(scene: &mut Scene<'_>) -> Check {
+    let mut terminal = terminal(
+        scene,
+        "for n in 0 1 2; do [ -t $n ] && echo yes $n; done; tty; sleep 100",
+    )?;
+    for text in ["yes 0", "yes 1", "yes 2", "/dev/"] {
+        terminal.expect(text)?;
+    }
+    Ok(())
+}
+
+/// ^C reaches the program: the terminal is the controlling one of a new session.
+fn controlling(scene: &mut Scene<'_>) -> Check {
+    let mut terminal = terminal(
+        scene,
+        "trap 'echo interrupted' INT; (exec 3</dev/tty) && echo ready; while :; do sleep 0.02; done",
+    )?;
+    terminal.expect("ready")?;
+    terminal.master.write_all(b"\x03")?;
+    terminal.expect("interrupted")
+}
+
+fn size(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/process/consoleSize",
+        json!({ "height": 17, "width": 61 }),
+    );
+    let mut terminal = terminal(scene, "stty size; sleep 100")?;
+    terminal.expect("17 61")
+}
+
+fn dev_console(scene: &mut Scene<'_>) -> Check {
+    let mut terminal = terminal(
+        scene,
+        "test -c /dev/console && echo console; echo straight > /dev/console; sleep 100",
+    )?;
+    terminal.expect("console")?;
+    terminal.expect("straight")
+}
+
+fn no_socket(scene: &mut Scene<'_>) -> Check {
+    set(&mut scene.config, "/process/terminal", json!(true));
+    let ran = scene.try_create()?;
+    ensure!(!ran.ok(), "{}", ran.story());
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+fn not_wanted(scene: &mut Scene<'_>) -> Check {
+    scene.write_config()?;
+    let path = scene.path("console");
+    let _listener = UnixListener::bind(&path)?;
+    let ran = scene
+        .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?;
+    ensure!(!ran.ok(), "{}", ran.story());
+    Ok(())
+}

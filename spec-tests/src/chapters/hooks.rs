@@ -1,0 +1,367 @@
+//! config.md#posix-platform-hooks: createRuntime and startContainer.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::config::set;
+use crate::property::{SCENARIO, Scenario};
+use crate::scene::{Scene, until};
+use crate::suite::{Check, Stop, ensure};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "hooks.createRuntime.stdin-is-the-state",
+        run: stdin,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.stdin-status-is-creating",
+        run: stdin_status,
+        known: STATUS,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.namespace",
+        run: namespace,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.args",
+        run: args,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.env",
+        run: env,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.order",
+        run: order,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.failure",
+        run: failure,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.timeout",
+        run: timeout,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.timeout.kills-descendants",
+        run: timeout_descendants,
+        known: &[
+            ("runc", "kills only the hook itself"),
+            ("crun", "kills only the hook itself"),
+        ],
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.createRuntime.before-start",
+        run: before_start,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.startContainer.runs-inside",
+        run: inside,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.startContainer.not-at-create",
+        run: not_at_create,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.startContainer.failure-stops-program",
+        run: start_failure,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "hooks.startContainer.failure-is-told-by-start",
+        run: start_failure_told,
+        known: &[
+            ("runc", "start returns before startContainer hooks run"),
+            ("crun", "start returns before startContainer hooks run"),
+        ],
+        ..SCENARIO
+    },
+];
+
+const STATUS: crate::suite::Known = &[("crun", "tells created")];
+
+/// Adds a createRuntime hook: a shell script with the bundle as `$B`.
+fn hook(scene: &mut Scene<'_>, kind: &str, name: &str, body: &str) -> Check {
+    let bundle = scene.dir.display().to_string();
+    let path = scene.executable(name, &format!("#!/bin/sh\nB={bundle}\n{body}\n"))?;
+    crate::config::push(
+        &mut scene.config,
+        &format!("/hooks/{kind}"),
+        json!({ "path": path }),
+    );
+    Ok(())
+}
+
+fn runtime_hook(scene: &mut Scene<'_>, body: &str) -> Check {
+    hook(scene, "createRuntime", "hook.sh", body)
+}
+
+fn hook_state(scene: &Scene<'_>) -> Check<Value> {
+    let text = fs::read_to_string(scene.path("state.json"))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Stop::Fail(format!("the hook read no JSON: {error}: {text}")))
+}
+
+fn stdin(scene: &mut Scene<'_>) -> Check {
+    runtime_hook(scene, "/bin/cat > $B/state.json")?;
+    set(
+        &mut scene.config,
+        "/annotations",
+        json!({ "org.example.cargo": "tea" }),
+    );
+    let pid = scene.create()?;
+    let state = hook_state(scene)?;
+    ensure!(state["id"] == json!(scene.id), "id: {state}");
+    ensure!(state["pid"] == json!(pid), "pid, init is {pid}: {state}");
+    ensure!(state["bundle"] == json!(scene.dir), "bundle: {state}");
+    ensure!(state["ociVersion"].is_string(), "ociVersion: {state}");
+    ensure!(
+        state["annotations"]["org.example.cargo"] == "tea",
+        "annotations: {state}"
+    );
+    Ok(())
+}
+
+fn stdin_status(scene: &mut Scene<'_>) -> Check {
+    runtime_hook(scene, "/bin/cat > $B/state.json")?;
+    scene.create()?;
+    let state = hook_state(scene)?;
+    ensure!(state["status"] == "creating", "status: {state}");
+    Ok(())
+}
+
+/// The path is resolved, and the hook runs, in the runtime's namespaces.
+fn namespace(scene: &mut Scene<'_>) -> Check {
+    runtime_hook(
+        scene,
+        "for n in mnt pid net uts ipc user; do readlink /proc/self/ns/$n; done > $B/ns",
+    )?;
+    scene.create()?;
+    let mut own = String::new();
+    for kind in ["mnt", "pid", "net", "uts", "ipc", "user"] {
+        own += &format!(
+            "{}\n",
+            fs::read_link(format!("/proc/self/ns/{kind}"))?.display()
+        );
+    }
+    let seen = fs::read_to_string(scene.path("ns"))?;
+    ensure!(seen == own, "hook: {seen} runtime: {own}");
+    Ok(())
+}
+
+fn args(scene: &mut Scene<'_>) -> Check {
+    let out = scene.path("args").display().to_string();
+    let script = format!("printf '%s|' \"$0\" \"$@\" > {out}");
+    let entry =
+        json!({ "path": "/bin/sh", "args": ["shell", "-c", script, "zero", "one two", ""] });
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "createRuntime": [entry] }),
+    );
+    scene.create()?;
+    let seen = fs::read_to_string(&out)?;
+    ensure!(seen == "zero|one two||", "{seen}");
+    Ok(())
+}
+
+/// The environment is what the config says, and nothing of the caller's.
+fn env(scene: &mut Scene<'_>) -> Check {
+    let out = scene.path("env").display().to_string();
+    let script = format!("/bin/cat /proc/$$/environ > {out}");
+    let entry =
+        json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["A=1", "B=two words"] });
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "createRuntime": [entry] }),
+    );
+    scene.create()?;
+    let seen = fs::read_to_string(&out)?;
+    let mut seen: Vec<&str> = seen.split_terminator('\0').collect();
+    seen.sort_unstable();
+    ensure!(seen == ["A=1", "B=two words"], "{seen:?}");
+    Ok(())
+}
+
+fn order(scene: &mut Scene<'_>) -> Check {
+    hook(scene, "createRuntime", "first.sh", "echo first >> $B/order")?;
+    hook(
+        scene,
+        "createRuntime",
+        "second.sh",
+        "echo second >> $B/order",
+    )?;
+    scene.create()?;
+    let seen = fs::read_to_string(scene.path("order"))?;
+    ensure!(seen == "first\nsecond\n", "{seen}");
+    Ok(())
+}
+
+fn failure(scene: &mut Scene<'_>) -> Check {
+    hook(scene, "createRuntime", "first.sh", "exit 3")?;
+    hook(
+        scene,
+        "createRuntime",
+        "second.sh",
+        "echo second > $B/second",
+    )?;
+    let ran = scene.try_create()?;
+    ensure!(!ran.ok(), "create succeeded: {}", ran.story());
+    ensure!(!scene.path("second").exists(), "the next hook ran");
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+fn timeout_hook(scene: &mut Scene<'_>, body: &str) -> Check<Duration> {
+    runtime_hook(scene, body)?;
+    set(
+        &mut scene.config,
+        "/hooks/createRuntime/0/timeout",
+        json!(1),
+    );
+    let ran = scene.try_create()?;
+    ensure!(!ran.ok() && ran.status.is_some(), "{}", ran.story());
+    Ok(ran.took)
+}
+
+fn timeout(scene: &mut Scene<'_>) -> Check {
+    let took = timeout_hook(scene, "exec sleep 30")?;
+    ensure!(took < Duration::from_secs(10), "took {took:?}");
+    ensure!(
+        scene.left_behind().is_empty(),
+        "left: {:?}",
+        scene.left_behind()
+    );
+    Ok(())
+}
+
+fn timeout_descendants(scene: &mut Scene<'_>) -> Check {
+    let result = timeout_hook(scene, "sleep 30 & echo $! > $B/child\nexec sleep 30");
+    let Ok(child) = fs::read_to_string(scene.path("child")) else {
+        return result.map(drop);
+    };
+    let result = result.and_then(|_| until(|| gone(&child), "the hook's child to be killed"));
+    kill_child(scene);
+    result
+}
+
+/// A killed child of a killed hook is ours to reap, so a zombie counts as gone.
+fn gone(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .map_or(true, |stat| stat.contains(") Z"))
+}
+
+fn kill_child(scene: &Scene<'_>) {
+    let pid = fs::read_to_string(scene.path("child"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = pid {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        ); // may be gone
+    }
+}
+
+/// The program does not run before `start`, and the hook ran at `create`.
+fn before_start(scene: &mut Scene<'_>) -> Check {
+    runtime_hook(scene, "echo hook >> $B/rootfs/order")?;
+    scene.script("echo program >> /order");
+    scene.create()?;
+    ensure!(
+        fs::read_to_string(scene.path("rootfs/order"))? == "hook\n",
+        "at create"
+    );
+    scene.must("start")?;
+    scene.wait_status("stopped")?;
+    ensure!(
+        fs::read_to_string(scene.path("rootfs/order"))? == "hook\nprogram\n",
+        "at start"
+    );
+    Ok(())
+}
+
+/// A startContainer hook, given as a path inside the container.
+fn inner_hook(scene: &mut Scene<'_>, body: &str) -> Check {
+    scene.executable("rootfs/opt/hook", &format!("#!/bin/sh\n{body}\n"))?;
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "startContainer": [{ "path": "/opt/hook", "env": ["PATH=/bin", "H=1"] }] }),
+    );
+    Ok(())
+}
+
+fn inside(scene: &mut Scene<'_>) -> Check {
+    inner_hook(
+        scene,
+        "cat > /hook-state; readlink /proc/self/ns/mnt > /hook-ns; echo hook >> /order; echo $H > /hook-env",
+    )?;
+    scene.script("readlink /proc/self/ns/mnt; echo program >> /order");
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    let read = |name: &str| fs::read_to_string(scene.path(&format!("rootfs/{name}")));
+    ensure!(
+        read("order")? == "hook\nprogram\n",
+        "order: {}",
+        read("order")?
+    );
+    ensure!(
+        read("hook-ns")? == ran.stdout,
+        "not in the container's mount namespace"
+    );
+    ensure!(
+        read("hook-env")?.trim() == "1",
+        "its env is not what the config says"
+    );
+    let state: Value = serde_json::from_str(&read("hook-state")?)?;
+    ensure!(state["id"] == json!(scene.id), "state: {state}");
+    Ok(())
+}
+
+fn not_at_create(scene: &mut Scene<'_>) -> Check {
+    inner_hook(scene, "echo hook > /ran")?;
+    scene.script("exec sleep 100");
+    scene.create()?;
+    ensure!(!scene.path("rootfs/ran").exists(), "it ran at create");
+    scene.must("start")?;
+    let ran = scene.path("rootfs/ran");
+    until(|| Path::new(&ran).exists(), "the hook")
+}
+
+fn start_failure(scene: &mut Scene<'_>) -> Check {
+    inner_hook(scene, "exit 5")?;
+    scene.script("echo program > /ran");
+    let ran = scene.run()?;
+    ensure!(!ran.ok(), "{}", ran.story());
+    ensure!(!scene.path("rootfs/ran").exists(), "the program ran");
+    Ok(())
+}
+
+fn start_failure_told(scene: &mut Scene<'_>) -> Check {
+    inner_hook(scene, "exit 5")?;
+    scene.create()?;
+    let ran = scene.verb("start")?;
+    ensure!(!ran.ok(), "start said nothing: {}", ran.story());
+    Ok(())
+}

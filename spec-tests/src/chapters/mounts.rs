@@ -1,0 +1,472 @@
+//! config.md#mounts: filesystems, options, order and destinations.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::config::{bind, mount, set, strip_option, unmount};
+use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::scene::Scene;
+use crate::suite::{Check, View, ensure};
+use serde_json::json;
+
+/// A source with a file, a setuid program, and (made by the caller's shell) a submount with the same.
+fn source(scene: &mut Scene<'_>) -> Check {
+    scene.file("src/file", "from outside")?;
+    scene.setup = NESTED;
+    Ok(())
+}
+
+const NESTED: &str = "cd src; mkdir -p sub; mount -t tmpfs inner sub
+for d in . sub; do cp ../rootfs/bin/busybox $d/run; chmod 4755 $d/run; mknod $d/null c 1 3; done; cd ..";
+
+/// A source that is a shared mount, in the caller's own mount namespace.
+fn shared_source(scene: &mut Scene<'_>) -> Check {
+    scene.setup = "mkdir -p src; mount -t tmpfs source src; mount --make-shared src";
+    Ok(())
+}
+
+// The sixth field of mountinfo holds the mount's own flags, then come the propagation fields.
+const DATA: Probe = Probe::Script("grep ' /data ' /proc/self/mountinfo");
+const DATA_SUB: Probe = Probe::Script("grep ' /data/sub ' /proc/self/mountinfo");
+
+/// A filesystem of its own at `/new`.
+macro_rules! filesystem {
+    ($name:literal, $kind:literal, $options:expr, $probe:literal, $expect:expr) => {
+        Property {
+            name: $name,
+            set: |_, config| mount(config, "/new", $kind, $kind, $options),
+            strip: |config| unmount(config, "/new"),
+            probe: Probe::Script($probe),
+            expect: $expect,
+            ..PROPERTY
+        }
+    };
+}
+
+/// An option of a filesystem at `/new`, seen in a result of the probe.
+macro_rules! data_option {
+    ($name:literal, $kind:literal, $option:literal, $probe:literal, $expect:literal) => {
+        Property {
+            name: $name,
+            set: |_, config| mount(config, "/new", $kind, $kind, &["nosuid", $option]),
+            strip: |config| strip_option(config, $option),
+            probe: Probe::Script($probe),
+            expect: Expect::Is($expect),
+            ..PROPERTY
+        }
+    };
+}
+
+/// An option of a recursive bind mount on `/data`.
+macro_rules! bind_option {
+    ($name:literal, $option:literal, $probe:expr, $expect:literal) => {
+        Property {
+            name: $name,
+            prepare: source,
+            set: |_, config| bind(config, &["rbind", $option]),
+            strip: |config| strip_option(config, $option),
+            probe: $probe,
+            expect: Expect::Has($expect),
+            ..PROPERTY
+        }
+    };
+}
+
+/// A propagation option, with the propagation of everything else beside it.
+macro_rules! propagation {
+    ($name:literal, $root:literal, $option:literal, $check:expr) => {
+        Property {
+            name: $name,
+            prepare: shared_source,
+            set: |_, config| {
+                set(config, "/linux/rootfsPropagation", json!($root));
+                bind(config, &["rbind", $option]);
+            },
+            strip: |config| strip_option(config, $option),
+            probe: DATA,
+            expect: Expect::That($check),
+            ..PROPERTY
+        }
+    };
+}
+
+fn is_shared(_: &Scene<'_>, line: &str) -> bool {
+    line.contains(" shared:")
+}
+
+fn is_slave_only(_: &Scene<'_>, line: &str) -> bool {
+    line.contains(" master:") && !line.contains(" shared:")
+}
+
+fn is_private(_: &Scene<'_>, line: &str) -> bool {
+    line.contains(" /data ") && !line.contains(" shared:") && !line.contains(" master:")
+}
+
+pub(crate) const PROPERTIES: &[Property] = &[
+    filesystem!(
+        "mounts.proc",
+        "proc",
+        &["nosuid"],
+        "head -1 /new/1/status",
+        Expect::Has("Name:")
+    ),
+    filesystem!(
+        "mounts.sysfs",
+        "sysfs",
+        &["ro"],
+        "ls /new",
+        Expect::Has("kernel")
+    ),
+    filesystem!(
+        "mounts.tmpfs",
+        "tmpfs",
+        &["nosuid"],
+        "grep ' /new ' /proc/mounts",
+        Expect::Has("tmpfs /new tmpfs")
+    ),
+    filesystem!(
+        "mounts.devpts",
+        "devpts",
+        &["newinstance"],
+        "ls /new",
+        Expect::Is("ptmx")
+    ),
+    filesystem!(
+        "mounts.mqueue",
+        "mqueue",
+        &["nosuid"],
+        "grep ' /new ' /proc/mounts",
+        Expect::Has("mqueue /new mqueue")
+    ),
+    data_option!(
+        "mounts.tmpfs.size",
+        "tmpfs",
+        "size=1m",
+        "df -k /new | tail -1 | awk '{print $2}'",
+        "1024"
+    ),
+    data_option!(
+        "mounts.tmpfs.mode",
+        "tmpfs",
+        "mode=0711",
+        "stat -c %a /new",
+        "711"
+    ),
+    data_option!(
+        "mounts.tmpfs.uid",
+        "tmpfs",
+        "uid=77",
+        "stat -c %u /new",
+        "77"
+    ),
+    data_option!(
+        "mounts.devpts.ptmxmode",
+        "devpts",
+        "ptmxmode=0640",
+        "stat -c %a /new/ptmx",
+        "640"
+    ),
+    Property {
+        name: "mounts.cgroup.v1",
+        set: |_, config| {
+            mount(
+                config,
+                "/sys/fs/cgroup",
+                "cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            )
+        },
+        strip: |config| unmount(config, "/sys/fs/cgroup"),
+        probe: Probe::Script("cat /sys/fs/cgroup/pids/cgroup.procs"),
+        expect: Expect::Has("1"),
+        view: View::V1,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.cgroup.v2",
+        set: |_, config| {
+            mount(
+                config,
+                "/sys/fs/cgroup",
+                "cgroup",
+                "cgroup",
+                &["nosuid", "noexec", "nodev", "ro"],
+            )
+        },
+        strip: |config| unmount(config, "/sys/fs/cgroup"),
+        probe: Probe::Script("grep ' /sys/fs/cgroup ' /proc/mounts"),
+        expect: Expect::Has("/sys/fs/cgroup cgroup2 ro"),
+        view: View::V2,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.bind.directory",
+        prepare: source,
+        set: |_, config| bind(config, &["bind"]),
+        strip: |config| unmount(config, "/data"),
+        // The submount is not taken along: there is no `run` in `sub`.
+        probe: Probe::Script("cat /data/file; ls /data/sub"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.rbind.directory",
+        prepare: source,
+        set: |_, config| bind(config, &["rbind"]),
+        strip: |config| unmount(config, "/data"),
+        probe: DATA_SUB,
+        expect: Expect::Has("inner"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.bind.file",
+        prepare: source,
+        set: |_, config| mount(config, "/etc/given", "bind", "src/file", &["bind"]),
+        strip: |config| unmount(config, "/etc/given"),
+        probe: Probe::Script("cat /etc/given"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.bind.file.ro",
+        prepare: source,
+        set: |_, config| mount(config, "/etc/given", "bind", "src/file", &["bind", "ro"]),
+        strip: |config| strip_option(config, "ro"),
+        probe: Probe::Script("echo more >> /etc/given"),
+        expect: Expect::Has("Read-only file system"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.bind.source.absolute",
+        prepare: source,
+        set: |scene, config| {
+            mount(
+                config,
+                "/data",
+                "bind",
+                &scene.path("src").display().to_string(),
+                &["bind"],
+            )
+        },
+        strip: |config| unmount(config, "/data"),
+        probe: Probe::Script("cat /data/file"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+    bind_option!(
+        "mounts.options.ro",
+        "ro",
+        Probe::Script("touch /data/new"),
+        "Read-only file system"
+    ),
+    bind_option!(
+        "mounts.options.noexec",
+        "noexec",
+        Probe::Script("/data/run true"),
+        "Permission denied"
+    ),
+    bind_option!(
+        "mounts.options.nodev",
+        "nodev",
+        Probe::Script("echo x > /data/null"),
+        "Permission denied"
+    ),
+    bind_option!("mounts.options.nosuid", "nosuid", DATA, "nosuid"),
+    bind_option!(
+        "mounts.options.rro",
+        "rro",
+        Probe::Script("touch /data/sub/new"),
+        "Read-only file system"
+    ),
+    bind_option!(
+        "mounts.options.rnoexec",
+        "rnoexec",
+        Probe::Script("/data/sub/run true"),
+        "Permission denied"
+    ),
+    bind_option!(
+        "mounts.options.rnodev",
+        "rnodev",
+        Probe::Script("echo x > /data/sub/null"),
+        "Permission denied"
+    ),
+    bind_option!("mounts.options.rnosuid", "rnosuid", DATA_SUB, "nosuid"),
+    bind_option!("mounts.options.rnoatime", "rnoatime", DATA_SUB, "noatime"),
+    Property {
+        // Without `r` an option stops at the first mount.
+        name: "mounts.options.ro.not-recursive",
+        prepare: source,
+        set: |_, config| bind(config, &["rbind", "ro"]),
+        strip: |config| strip_option(config, "ro"),
+        probe: Probe::Script("touch /data/new; touch /data/sub/new && echo sub writable"),
+        expect: Expect::That(|_, seen| seen.contains("Read-only") && seen.contains("sub writable")),
+        ..PROPERTY
+    },
+    // A tree cloned from a slave is a slave: that is what `private` must change.
+    propagation!("mounts.options.rprivate", "rslave", "rprivate", is_private),
+    propagation!("mounts.options.private", "rslave", "private", is_private),
+    // With a shared root the clone is a peer of its source: that is what `slave` must change.
+    propagation!("mounts.options.rslave", "rshared", "rslave", is_slave_only),
+    propagation!("mounts.options.slave", "rshared", "slave", is_slave_only),
+    propagation!("mounts.options.rshared", "rslave", "rshared", is_shared),
+    propagation!("mounts.options.shared", "rslave", "shared", is_shared),
+    Property {
+        name: "linux.rootfsPropagation",
+        set: |_, config| set(config, "/linux/rootfsPropagation", json!("shared")),
+        strip: |config| crate::config::strip(config, "/linux/rootfsPropagation"),
+        probe: Probe::Script(
+            "grep ' / / ' /proc/self/mountinfo || grep '/rootfs / ' /proc/self/mountinfo",
+        ),
+        expect: Expect::Has("shared:"),
+        known: &[(
+            "runc",
+            "1.1 sets it on the old root, whose clone is made private again",
+        )],
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.order",
+        prepare: source,
+        set: |_, config| {
+            mount(config, "/m", "tmpfs", "tmpfs", &["nosuid"]);
+            mount(config, "/m/inner", "bind", "src", &["bind"]);
+        },
+        strip: |config| {
+            if let Some(list) = config["mounts"].as_array_mut() {
+                let last = list.len() - 1;
+                list.swap(last, last - 1);
+            }
+        },
+        probe: Probe::Script("cat /m/inner/file"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.destination.missing",
+        prepare: source,
+        set: |_, config| mount(config, "/a/b/c", "bind", "src", &["bind"]),
+        strip: |config| unmount(config, "/a/b/c"),
+        probe: Probe::Script("cat /a/b/c/file"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.destination.missing-file",
+        prepare: source,
+        set: |_, config| mount(config, "/a/b/file", "bind", "src/file", &["bind"]),
+        strip: |config| unmount(config, "/a/b/file"),
+        probe: Probe::Script("cat /a/b/file"),
+        expect: Expect::Is("from outside"),
+        ..PROPERTY
+    },
+];
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "mounts.destination.symlink-stays-inside",
+        run: symlink_inside,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "mounts.destination.dotdot-stays-inside",
+        run: dotdot_inside,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "mounts.options.table",
+        run: option_table,
+        ..SCENARIO
+    },
+];
+
+/// An absolute link in the root means a place in the root, never on the host.
+fn symlink_inside(scene: &mut Scene<'_>) -> Check {
+    scene.open_dir("outside")?;
+    let outside = scene.path("outside");
+    symlink(&outside, scene.path("rootfs/link"))?;
+    mount(&mut scene.config, "/link/made", "tmpfs", "tmpfs", &[]);
+    scene.script("grep tmpfs /proc/mounts");
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    ensure!(
+        fs::read_dir(&outside)?.next().is_none(),
+        "the mount point was made on the host"
+    );
+    ensure!(
+        ran.stdout
+            .contains(&format!(" {}/made ", outside.display())),
+        "not mounted inside: {}",
+        ran.stdout
+    );
+    Ok(())
+}
+
+fn dotdot_inside(scene: &mut Scene<'_>) -> Check {
+    scene.open_dir("outside")?;
+    symlink("../../../../../../..", scene.path("rootfs/up"))?;
+    mount(&mut scene.config, "/up/made", "tmpfs", "tmpfs", &[]);
+    scene.script("grep ' /made ' /proc/mounts");
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    ensure!(
+        !std::path::Path::new("/made").exists(),
+        "the mount point was made on the host"
+    );
+    Ok(())
+}
+
+/// Options of config.md#mounts that show as a word in mountinfo.
+const WORDS: &[&str] = &[
+    "noatime",
+    "nodiratime",
+    "ro",
+    "nosuid",
+    "nodev",
+    "noexec",
+    "sync",
+    "dirsync",
+];
+
+/// Each option on a tmpfs of its own; a tmpfs without options is the control.
+fn option_table(scene: &mut Scene<'_>) -> Check {
+    for option in WORDS.iter().chain(&["strictatime"]) {
+        mount(
+            &mut scene.config,
+            &format!("/o/{option}"),
+            "tmpfs",
+            "tmpfs",
+            &[option],
+        );
+    }
+    mount(&mut scene.config, "/o/plain", "tmpfs", "tmpfs", &[]);
+    scene.script("cat /proc/mounts");
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    let has = |path: &str, word: &str| {
+        let line = ran
+            .stdout
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(path));
+        line.and_then(|line| line.split(' ').nth(3))
+            .is_some_and(|words| words.split(',').any(|found| found == word))
+    };
+    for option in WORDS {
+        ensure!(
+            has(&format!("/o/{option}"), option),
+            "{option} has no effect: {}",
+            ran.stdout
+        );
+        ensure!(
+            !has("/o/plain", option),
+            "{option} is there without the option"
+        );
+    }
+    // The kernel's default is relatime, and strictatime shows as its absence.
+    ensure!(
+        has("/o/plain", "relatime") && !has("/o/strictatime", "relatime"),
+        "strictatime has no effect: {}",
+        ran.stdout
+    );
+    Ok(())
+}

@@ -1,0 +1,286 @@
+//! The scene of one test: bundle, state root and cgroup of its own, all removed afterwards.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::holder::Holder;
+use crate::runtime::{Call, Ran, RuntimeUnderTest};
+use crate::suite::{Check, Stop, Suite};
+use crate::{cgroups, config, rootfs};
+
+/// Everything a test works with.
+#[derive(Debug)]
+pub(crate) struct Scene<'s> {
+    /// The whole run.
+    pub suite: &'s Suite,
+    /// The container's id, unique on the host.
+    pub id: String,
+    /// The bundle directory.
+    pub dir: PathBuf,
+    /// `linux.cgroupsPath` of the base config.
+    pub cgroup: String,
+    /// What is written to config.json before create and run.
+    pub config: Value,
+    /// Shell commands run as the runtime's caller in a mount namespace of their own.
+    pub setup: &'static str,
+    /// A process whose namespaces the config may name.
+    pub holder: Option<Holder>,
+    /// Processes to reap at the end: we are the subreaper of detached containers.
+    pids: RefCell<Vec<i32>>,
+    used: Cell<bool>,
+}
+
+impl<'s> Scene<'s> {
+    /// Builds a fresh bundle with a busybox root.
+    pub(crate) fn new(suite: &'s Suite) -> Check<Scene<'s>> {
+        let n = suite.next();
+        let id = format!("{}-{n}", suite.tag);
+        let dir = suite.dir.join(n.to_string());
+        let cgroup = format!("/{}/{n}", suite.tag);
+        fs::create_dir(&dir)?;
+        rootfs::busybox(suite, &dir.join("rootfs"))?;
+        let config = config::base(&cgroup);
+        Ok(Scene {
+            suite,
+            id,
+            dir,
+            cgroup,
+            config,
+            setup: "",
+            holder: None,
+            pids: RefCell::default(),
+            used: Cell::new(false),
+        })
+    }
+
+    /// The runtime under test.
+    pub(crate) fn runtime(&self) -> &RuntimeUnderTest {
+        &self.suite.runtime
+    }
+
+    /// Host path of a file in the bundle.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Writes a file in the bundle, with its directories.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Check {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap_or(&self.dir))?;
+        fs::write(path, text)?;
+        Ok(())
+    }
+
+    /// Writes an executable script in the bundle and returns its host path.
+    pub(crate) fn executable(&self, name: &str, text: &str) -> Check<String> {
+        self.file(name, text)?;
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755))?;
+        Ok(self.path(name).display().to_string())
+    }
+
+    /// Makes a directory in the bundle that everybody may write to.
+    pub(crate) fn open_dir(&self, name: &str) -> Check {
+        fs::create_dir_all(self.path(name))?;
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o777))?;
+        Ok(())
+    }
+
+    /// The script that the container runs.
+    pub(crate) fn script(&mut self, text: &str) {
+        config::script(&mut self.config, text);
+    }
+
+    /// Writes config.json as it stands.
+    pub(crate) fn write_config(&self) -> Check {
+        fs::write(self.path("config.json"), self.config.to_string())?;
+        Ok(())
+    }
+
+    /// A call with the state root of this scene; config.json is not written.
+    pub(crate) fn call(&self, args: &[&str]) -> Call {
+        self.used.set(true);
+        let mut all = vec![
+            "--root".to_owned(),
+            self.path("state").display().to_string(),
+        ];
+        all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        Call {
+            program: self.runtime().path.clone(),
+            args: all,
+            dir: self.dir.clone(),
+            setup: self.setup.to_owned(),
+            fds: Vec::new(),
+            env: Vec::new(),
+            stdin: None,
+            stdout: None,
+        }
+    }
+
+    /// `VERB ID`.
+    pub(crate) fn verb(&self, verb: &str) -> Check<Ran> {
+        Ok(self.call(&[verb, &self.id]).run()?)
+    }
+
+    /// `run ID` in the foreground.
+    pub(crate) fn run(&self) -> Check<Ran> {
+        self.write_config()?;
+        self.verb("run")
+    }
+
+    /// `create` with a pid file, whatever comes of it.
+    pub(crate) fn try_create(&self) -> Check<Ran> {
+        self.write_config()?;
+        self.finish_create(self.create_call(&[]))
+    }
+
+    /// The call that `try_create` makes, for tests that change it.
+    pub(crate) fn create_call(&self, extra: &[&str]) -> Call {
+        let pid_file = self.path("pid").display().to_string();
+        let mut args = vec!["create", "--pid-file", pid_file.as_str()];
+        args.extend(extra);
+        args.push(self.id.as_str());
+        self.call(&args)
+    }
+
+    /// Makes a create call and remembers the pid to reap.
+    pub(crate) fn finish_create(&self, call: Call) -> Check<Ran> {
+        let ran = call.run()?;
+        self.note_pid();
+        Ok(ran)
+    }
+
+    /// `create` that must succeed; returns init's pid on the host.
+    pub(crate) fn create(&self) -> Check<i32> {
+        let ran = self.try_create()?;
+        if !ran.ok() {
+            return Err(Stop::Fail(ran.story()));
+        }
+        self.note_pid()
+            .ok_or_else(|| Stop::Fail("no pid file after create".to_owned()))
+    }
+
+    /// Create and start, both successful.
+    pub(crate) fn start(&self) -> Check<i32> {
+        let pid = self.create()?;
+        self.must("start")?;
+        Ok(pid)
+    }
+
+    /// A verb that must succeed.
+    pub(crate) fn must(&self, verb: &str) -> Check<Ran> {
+        let ran = self.verb(verb)?;
+        if ran.ok() {
+            Ok(ran)
+        } else {
+            Err(Stop::Fail(ran.story()))
+        }
+    }
+
+    /// The state JSON.
+    pub(crate) fn state(&self) -> Check<Value> {
+        let ran = self.must("state")?;
+        serde_json::from_str(&ran.stdout)
+            .map_err(|error| Stop::Fail(format!("state is no JSON: {error}: {}", ran.stdout)))
+    }
+
+    /// The status that `state` tells.
+    pub(crate) fn status(&self) -> Check<String> {
+        Ok(self.state()?["status"]
+            .as_str()
+            .unwrap_or("none")
+            .to_owned())
+    }
+
+    /// Polls `state` until it tells the status.
+    pub(crate) fn wait_status(&self, status: &str) -> Check {
+        until(
+            || self.status().is_ok_and(|now| now == status),
+            &format!("status {status}"),
+        )
+    }
+
+    /// What a failed create must not leave: state, cgroups, processes.
+    pub(crate) fn left_behind(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        if self.path("state").join(&self.id).exists() {
+            left.push(format!("state directory {}", self.id));
+        }
+        left.extend(
+            cgroups::directories(&self.cgroup)
+                .iter()
+                .map(|dir| format!("cgroup {}", dir.display())),
+        );
+        left.extend(
+            cgroups::processes(&self.cgroup)
+                .iter()
+                .map(|pid| format!("process {pid}")),
+        );
+        left
+    }
+
+    fn note_pid(&self) -> Option<i32> {
+        let pid = fs::read_to_string(self.path("pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        self.pids.borrow_mut().push(pid);
+        Some(pid)
+    }
+
+    fn clean(&mut self) {
+        if self.used.get() {
+            let mut call = self.call(&["delete", "--force", &self.id.clone()]);
+            call.setup.clear();
+            let _ = call.run(); // what it leaves is found below or by the leak check
+        }
+        self.holder = None;
+        for pid in cgroups::processes(&self.cgroup) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // may have ended meanwhile
+            self.pids.borrow_mut().push(pid);
+        }
+        for pid in self.pids.borrow().iter() {
+            reap(*pid);
+        }
+        cgroups::remove(&self.cgroup);
+        self.suite.clear_mounts(&self.dir);
+        let _ = fs::remove_dir_all(&self.dir); // the suite's directory goes as a whole later
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        self.clean();
+    }
+}
+
+/// Waits for a condition that no file descriptor announces, at most 10 seconds.
+pub(crate) fn until(condition: impl Fn() -> bool, what: &str) -> Check {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        if Instant::now() > end {
+            return Err(Stop::Fail(format!("waited in vain for {what}")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Reaps one child of ours, if it is one and ends soon.
+fn reap(pid: i32) {
+    let end = Instant::now() + Duration::from_secs(2);
+    while let Ok(status) = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        if status.pid().is_some() || Instant::now() > end {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,276 @@
+//! The run as a whole: which cases, in two threads, with one line for each result.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::mount::{MntFlags, umount2};
+use serde_json::json;
+
+use crate::runtime::RuntimeUnderTest;
+use crate::{cgroups, leak, rootfs};
+
+/// Why a test did not pass.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The runtime does something else than expected.
+    Fail(String),
+    /// It can't be told here, and why.
+    Skip(String),
+}
+
+/// What a step of a test gives.
+pub(crate) type Check<T = ()> = Result<T, Stop>;
+
+impl<E: std::error::Error> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Fail(format!("the test itself: {error}"))
+    }
+}
+
+/// Ends a test as failed unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::suite::Stop::Fail(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// The cgroup layout that a case needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// Any layout.
+    Any,
+    /// Controllers in cgroup v1 hierarchies.
+    V1,
+    /// cgroup2 on `/sys/fs/cgroup`.
+    V2,
+}
+
+/// Runtimes that are known to deviate, with the reason.
+pub(crate) type Known = &'static [(&'static str, &'static str)];
+
+/// One test.
+pub(crate) trait Case: Sync {
+    /// The property or the behaviour, named after the config where it has a place there.
+    fn name(&self) -> String;
+    /// Who is known to fail it.
+    fn known(&self) -> Known;
+    /// The cgroup layout it needs.
+    fn view(&self) -> View;
+    /// Runs it.
+    fn check(&self, suite: &Suite) -> Check;
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// Test Anything Protocol.
+    Tap,
+    /// One object per line.
+    Json,
+}
+
+/// What all tests of a run share.
+#[derive(Debug)]
+pub(crate) struct Suite {
+    /// Who is examined.
+    pub runtime: RuntimeUnderTest,
+    /// Part of each id, cgroup and path that the run makes.
+    pub tag: String,
+    /// Temporary directory of the run.
+    pub dir: PathBuf,
+    /// Names of busybox's applets.
+    pub applets: Vec<String>,
+    format: Format,
+    serial: AtomicUsize,
+    leaks: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Suite {
+    /// Makes the directory of the run.
+    pub(crate) fn new(runtime: RuntimeUnderTest, format: Format) -> Check<Suite> {
+        let tag = format!("longshore-spec-{}", std::process::id());
+        let dir = std::env::temp_dir().join(&tag);
+        fs::create_dir(&dir)?;
+        // A container's root in a user namespace must get through to its files.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o711))?;
+        let applets = rootfs::prepare(&dir)?;
+        Ok(Suite {
+            runtime,
+            tag,
+            dir,
+            applets,
+            format,
+            serial: AtomicUsize::new(0),
+            leaks: Mutex::default(),
+        })
+    }
+
+    /// A number that no other test of the run has.
+    pub(crate) fn next(&self) -> usize {
+        self.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Unmounts what a runtime left mounted below the directory, lest the removal
+    /// of the directory reach through a bind mount, and notes it as a leak.
+    pub(crate) fn clear_mounts(&self, dir: &Path) {
+        for line in leak::mounts_below(dir) {
+            let point = line.split(' ').nth(4).unwrap_or_default().to_owned();
+            let _ = umount2(point.as_str(), MntFlags::MNT_DETACH); // gone with its parent, perhaps
+            self.leaks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line);
+        }
+    }
+
+    /// The mounts that runtimes left in our namespace.
+    pub(crate) fn leaks(&self) -> Vec<String> {
+        self.leaks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Runs the cases, checks for leaks, and tells whether nothing failed.
+    pub(crate) fn run(&self, cases: &[&dyn Case]) -> bool {
+        let before = leak::Snapshot::take(&self.tag);
+        let tally = Mutex::new(Tally::default());
+        let turn = AtomicUsize::new(0);
+        if matches!(self.format, Format::Tap) {
+            println!("TAP version 13\n1..{}", cases.len() + 1);
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some(case) = cases.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                        let begin = Instant::now();
+                        let result = self.judge(*case);
+                        self.report(&tally, &case.name(), &result, begin.elapsed());
+                    }
+                });
+            }
+        });
+        let _ = fs::remove_dir_all(&self.dir); // the leak check tells if it stays
+        cgroups::remove(&format!("/{}", self.tag));
+        self.report(
+            &tally,
+            "suite.leaves-nothing",
+            &leak::check(&before, self),
+            Duration::ZERO,
+        );
+        let Ok(tally) = tally.into_inner() else {
+            return false;
+        };
+        println!(
+            "SUITE {}: {} passed, {} failed, {} skipped",
+            self.runtime.name, tally.passed, tally.failed, tally.skipped
+        );
+        tally.failed == 0
+    }
+
+    fn judge(&self, case: &dyn Case) -> Check {
+        match (case.view(), cgroups::unified()) {
+            (View::V1, true) => {
+                return Err(Stop::Skip("needs the cgroup v1 hierarchies".to_owned()));
+            }
+            (View::V2, false) => return Err(Stop::Skip("needs --cgroup2-view".to_owned())),
+            _ => {}
+        }
+        let known = case
+            .known()
+            .iter()
+            .find(|entry| entry.0 == self.runtime.name);
+        match (case.check(self), known) {
+            // A known deviation never counts as a pass: the table may be out of date.
+            (Ok(()), Some((_, reason))) => Err(Stop::Skip(format!(
+                "known deviation, not seen this time: {reason}"
+            ))),
+            (Err(Stop::Fail(_)), Some((_, reason))) => {
+                Err(Stop::Skip(format!("known deviation: {reason}")))
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn report(&self, tally: &Mutex<Tally>, name: &str, result: &Check, took: Duration) {
+        // A panicking printer would poison the lock; the numbers stay usable.
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let (word, why) = match result {
+            Ok(()) => ("pass", ""),
+            Err(Stop::Fail(why)) => ("fail", why.as_str()),
+            Err(Stop::Skip(why)) => ("skip", why.as_str()),
+        };
+        match result {
+            Ok(()) => tally.passed += 1,
+            Err(Stop::Fail(_)) => tally.failed += 1,
+            Err(Stop::Skip(_)) => tally.skipped += 1,
+        }
+        let number = tally.passed + tally.failed + tally.skipped;
+        println!(
+            "{}",
+            Line {
+                format: self.format,
+                number,
+                name,
+                word,
+                why,
+                took
+            }
+        );
+    }
+}
+
+struct Line<'a> {
+    format: Format,
+    number: usize,
+    name: &'a str,
+    word: &'a str,
+    why: &'a str,
+    took: Duration,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Line {
+            number,
+            name,
+            word,
+            why,
+            ..
+        } = self;
+        let millis = self.took.as_millis();
+        match (self.format, *word) {
+            (Format::Json, _) => {
+                let object = json!({ "name": name, "result": word, "reason": why, "milliseconds": u64::try_from(millis).unwrap_or(0) });
+                write!(out, "{object}")
+            }
+            (Format::Tap, "pass") => write!(out, "ok {number} - {name}"),
+            (Format::Tap, "skip") => write!(out, "ok {number} - {name} # SKIP {why}"),
+            (Format::Tap, _) => write!(
+                out,
+                "not ok {number} - {name}\n# {}",
+                why.replace('\n', "\n# ")
+            ),
+            (Format::Text, "pass") => write!(out, "pass {name} ({millis} ms)"),
+            (Format::Text, "skip") => write!(out, "skip {name}: {why}"),
+            (Format::Text, _) => write!(out, "FAIL {name}: {why}"),
+        }
+    }
+}

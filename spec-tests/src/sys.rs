@@ -1,0 +1,82 @@
+//! The kernel calls that std and nix do not offer. The only module with unsafe code.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// [`pidfd_open(2)`](https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Kills the very process that the pidfd names, even if its number was reused.
+pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) {
+    let info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed; the descriptor is borrowed for the call.
+    let _ = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            info,
+            0,
+        )
+    };
+}
+
+/// True when the descriptor became readable before the limit.
+pub(crate) fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    matches!(poll(&mut fds, limit), Ok(n) if n > 0)
+}
+
+/// Gives the child each descriptor under the given number, not close-on-exec.
+pub(crate) fn pass_fds(command: &mut Command, fds: &[(OwnedFd, RawFd)]) -> io::Result<()> {
+    let mut high = Vec::new();
+    for (fd, target) in fds {
+        // Out of the way of all targets, so that no dup2 overwrites a source.
+        let raw = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(100))?;
+        // SAFETY: fcntl has just made this descriptor.
+        high.push((unsafe { OwnedFd::from_raw_fd(raw) }, *target));
+    }
+    let hook = move || {
+        for (source, target) in &high {
+            // SAFETY: dup2 is async-signal-safe and the source is owned by this closure.
+            if unsafe { libc::dup2(source.as_raw_fd(), *target) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the hook only calls dup2 and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+    Ok(())
+}
+
+/// Occupies the low descriptor numbers, so that neither std's exec-status pipe
+/// nor a file of another thread sits on a number that a test hands out.
+pub(crate) fn reserve_low_fds() -> io::Result<Vec<File>> {
+    let mut held = Vec::new();
+    loop {
+        let file = File::open("/dev/null")?;
+        let number = file.as_fd().as_raw_fd();
+        held.push(file);
+        if number >= 40 {
+            return Ok(held);
+        }
+    }
+}
