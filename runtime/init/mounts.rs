@@ -85,11 +85,17 @@ impl Init<'_> {
 
     /// A detached tree: the host's clone, or our own of a path that we still see.
     fn tree(&self, source: &Source<'_>) -> Result<OwnedFd, Failure> {
-        if let Some(tree) = source.tree {
-            return Ok(sys::dup_from(Fd::from_wire(tree), 3)?);
+        let tree = match (source.tree, source.path) {
+            (Some(tree), _) => sys::dup_from(Fd::from_wire(tree), 3)?,
+            (None, Some(path)) => sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive)
+                .refused_text(Detail::OpenSource, path.bytes())?,
+            (None, None) => return Err(sys::EINVAL.into()),
+        };
+        if source.propagation != 0 {
+            // A clone is its original's peer: what is mounted in it here would appear on the host.
+            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation).refused(Detail::Propagation)?;
         }
-        let path = source.path.ok_or(Failure::from(sys::EINVAL))?;
-        sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive).refused_text(Detail::OpenSource, path.bytes())
+        Ok(tree)
     }
 
     /// A target that a mount can be put on, made if it is missing.

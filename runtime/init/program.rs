@@ -272,6 +272,8 @@ wire_struct! {
         /// callers without CAP_SYS_ADMIN and kernels without open_tree(2).
         path: Option<Text<'a>>,
         recursive: bool,
+        /// MS_SLAVE or MS_PRIVATE for all of the clone, so that nothing travels back to the host; 0: as it is.
+        propagation: u64,
     }
 }
 
@@ -461,6 +463,7 @@ mod tests {
             tree: Some(7),
             path: None,
             recursive: true,
+            propagation: 0,
             lifetime: core::marker::PhantomData,
         };
         let ops = vec![

@@ -16,6 +16,8 @@ fn main() {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
     match cli::parse(&words) {
         Ok(Parsed::Run(invocation)) => {
+            // Before anything of ours is opened and takes a number.
+            let preserved = cmd::preserved(&invocation);
             let log = match Log::open(&invocation) {
                 Ok(log) => log,
                 Err(error) => {
@@ -23,7 +25,7 @@ fn main() {
                     exit(1);
                 }
             };
-            match cmd::run(&invocation, &log) {
+            match preserved.and_then(|fds| cmd::run(&invocation, &log, fds)) {
                 Ok(status) => exit(status),
                 Err(error) => {
                     log.error(&error);

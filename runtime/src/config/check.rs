@@ -199,9 +199,6 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
             problems.push(Error::config(&at, "a bind mount needs a source"));
         }
         let special = |name: &str| mount.kind == MountKind::Filesystem(name.to_owned());
-        if special("proc") && clean != "/proc" {
-            problems.push(Error::config(&at, "proc can only be mounted at /proc"));
-        }
         let over_proc = clean == "/proc" && !special("proc") && !bind;
         let inside_proc = clean.starts_with("/proc/") && !PROC_FILES.contains(&clean.as_str());
         if over_proc || inside_proc {

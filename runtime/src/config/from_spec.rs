@@ -20,11 +20,10 @@ type Problems = Vec<Error>;
 
 pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
     let spec: oci::Spec = serde_path_to_error::deserialize(&raw.value).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { "config.json".to_owned() } else { path };
-        vec![Error::config(path, error.into_inner().to_string())]
+        vec![parse_problem(&error.path().to_string(), &error.into_inner().to_string())]
     })?;
     let mut problems = raw.unsupported();
+    version(&spec, &mut problems);
     let linux = spec.linux().clone().unwrap_or_else(|| oci::LinuxBuilder::default().build().unwrap_or_default());
     let linux = if spec.linux().is_some() { linux } else { bare(linux) };
     let process = process(&spec, &mut problems);
@@ -50,6 +49,28 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         warnings: raw.warnings.clone(),
     };
     if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+/// serde names the object that lacks a field; we name the field.
+fn parse_problem(path: &str, message: &str) -> Error {
+    let path = if path == "." { "" } else { path };
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        let dot = if path.is_empty() { "" } else { "." };
+        return Error::config(format!("{path}{dot}{field}"), "is required");
+    }
+    Error::config(if path.is_empty() { "config.json" } else { path }, message)
+}
+
+/// config.md#specification-version: SemVer, and compatible within a major version.
+fn version(spec: &oci::Spec, problems: &mut Problems) {
+    let version = spec.version();
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<_> = core.split('.').map(str::parse::<u32>).collect();
+    match numbers.as_slice() {
+        [Ok(1), Ok(_), Ok(_)] => {}
+        [Ok(_), Ok(_), Ok(_)] => problems.push(Error::unsupported("ociVersion", format!("{version} is not a 1.x version"))),
+        _ => problems.push(Error::config("ociVersion", format!("{version:?} is not a semantic version"))),
+    }
 }
 
 /// oci-spec fills a missing `linux` with defaults of its own; the spec has none.
@@ -344,15 +365,23 @@ fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
     }
 }
 
-/// Of `/`, before the root filesystem is attached; shared and unbindable need a step after it.
+/// config-linux.md#rootfs-mount-propagation
+const PROPAGATIONS: [(&str, u64); 8] = [
+    ("private", ms::PRIVATE),
+    ("rprivate", ms::PRIVATE | ms::REC),
+    ("rshared", ms::SHARED | ms::REC),
+    ("rslave", ms::SLAVE | ms::REC),
+    ("runbindable", ms::UNBINDABLE | ms::REC),
+    ("shared", ms::SHARED),
+    ("slave", ms::SLAVE),
+    ("unbindable", ms::UNBINDABLE),
+];
+
 fn propagation(linux: &oci::Linux, problems: &mut Problems) -> Option<Propagation> {
     let word = linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty())?;
-    match word {
-        "private" | "rprivate" => Some(Propagation(ms::PRIVATE)),
-        "slave" | "rslave" => Some(Propagation(ms::SLAVE)),
-        _ => {
-            problems.push(Error::unsupported("linux.rootfsPropagation", format!("{word:?} is not supported by this release")));
-            None
-        }
+    let known = PROPAGATIONS.iter().find(|(name, _)| *name == word).map(|(_, flags)| Propagation(*flags));
+    if known.is_none() {
+        problems.push(Error::config("linux.rootfsPropagation", format!("{word:?} is none of shared, slave, private and unbindable")));
     }
+    known
 }

@@ -2,7 +2,7 @@
 //! descriptors. What can be opened on the host is opened here.
 
 use crate::cgroup::Cgroup;
-use crate::config::mount_options::{MountOptions, SUPERBLOCK};
+use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, Result};
 use crate::plan::{Action, Facts, Plan, Side, Switch, TreeSource};
@@ -215,7 +215,7 @@ impl Linker<'_, '_> {
             Action::SetPropagation { flags, new_api } => Op::SetPropagation { flags: *flags, new_api: *new_api },
             Action::AttachRoot { source, new_api } => {
                 let (tree, path) = self.tree(source)?;
-                self.put(step, &Op::AttachRoot { source: wire_source(tree, &path, source.recursive), new_api: *new_api });
+                self.put(step, &Op::AttachRoot { source: wire_source(tree, &path, source), new_api: *new_api });
                 return Ok(());
             }
             Action::MountFilesystem { fstype, source, options, target, real_directory, new_api } => {
@@ -226,7 +226,7 @@ impl Linker<'_, '_> {
                 let (tree, path) = self.tree(source)?;
                 let target = nul(target);
                 let op = Op::Bind {
-                    source: wire_source(tree, &path, source.recursive),
+                    source: wire_source(tree, &path, source),
                     target: target.text(),
                     set: options.set,
                     clear: options.clear,
@@ -255,9 +255,10 @@ impl Linker<'_, '_> {
             }
             Action::DeviceBind { source, path } => {
                 let by_host = self.link.facts.privileged && self.link.facts.new_api();
-                let (tree, source_path) = self.tree(&TreeSource { path: source.clone(), recursive: false, by_host })?;
+                let source = TreeSource { path: source.clone(), recursive: false, by_host, propagation: MS_PRIVATE };
+                let (tree, source_path) = self.tree(&source)?;
                 let path = nul(path);
-                self.put(step, &Op::DeviceBind { source: wire_source(tree, &source_path, false), path: path.text(), new_api: self.link.facts.new_api() });
+                self.put(step, &Op::DeviceBind { source: wire_source(tree, &source_path, &source), path: path.text(), new_api: self.link.facts.new_api() });
                 return Ok(());
             }
             Action::Symlink { contents, path } => {
@@ -284,10 +285,10 @@ impl Linker<'_, '_> {
                 return self.path_op(step, path, |path| Op::ReadonlyPath { path, new_api: *new_api });
             }
             Action::MaskPath { path, new_api, by_host } => {
-                let source = TreeSource { path: "/dev/null".to_owned(), recursive: false, by_host: *by_host };
+                let source = TreeSource { path: "/dev/null".to_owned(), recursive: false, by_host: *by_host, propagation: 0 };
                 let tree = self.null_device(&source)?;
                 let (null_path, path) = (nul("/dev/null"), nul(path));
-                let null = wire_source(Some(tree), &null_path, false);
+                let null = wire_source(Some(tree), &null_path, &source);
                 self.put(step, &Op::MaskPath { null, path: path.text(), new_api: *new_api });
                 return Ok(());
             }
@@ -407,8 +408,8 @@ impl Linker<'_, '_> {
     }
 }
 
-fn wire_source<'a>(tree: Option<u32>, path: &'a Nul, recursive: bool) -> Source<'a> {
-    Source { tree, path: Some(path.text()), recursive, lifetime: PhantomData }
+fn wire_source<'a>(tree: Option<u32>, path: &'a Nul, source: &TreeSource) -> Source<'a> {
+    Source { tree, path: Some(path.text()), recursive: source.recursive, propagation: source.propagation, lifetime: PhantomData }
 }
 
 fn flags(kinds: &[NamespaceKind]) -> u64 {

@@ -63,10 +63,11 @@ pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Pr
     let stage1 = spawn::spawn(image.as_fd(), &argument, &pass)?;
     let page = program.memory.try_clone().map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
     drop(program); // init's end of the control socket with it: end of file must mean what it says
-    let first = first_word(around, stage1.pidfd.as_fd(), &page);
+    let mut early = None;
+    let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
     let _ = pidfd::wait(stage1.pidfd.as_fd(), true, true); // ended after its word; reaped by somebody else
     let created = first?;
-    match finish(&created, around, &page, progress) {
+    match finish(&created, around, &page, early, progress) {
         Ok(()) => Ok(created),
         Err(error) => {
             created.undo();
@@ -75,9 +76,16 @@ pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Pr
     }
 }
 
-fn first_word(around: &Surround<'_>, stage1: BorrowedFd<'_>, page: &File) -> Result<Created> {
+/// Stage 1's word. Init shares its socket, and may be at its first turn before stage 1 has spoken:
+/// that word is kept for later.
+fn first_word(around: &Surround<'_>, stage1: BorrowedFd<'_>, page: &File, early: &mut Option<Frame>) -> Result<Created> {
     let deadline = Instant::now() + SETUP_DEADLINE;
-    match hear(around, None, deadline)? {
+    let mut word = hear(around, None, deadline)?;
+    if let Received::Frame(frame @ Frame { kind: frame::SYNC | frame::READY, .. }, None) = word {
+        *early = Some(frame);
+        word = hear(around, None, deadline)?;
+    }
+    match word {
         Received::Frame(Frame { kind: frame::STARTED, value: pid, .. }, Some(pidfd)) if pid > 0 => Ok(Created { pid, pidfd }),
         Received::EndOfFile => Err(explain(&read_page(page), &around.plan.steps)),
         _ => {
@@ -101,7 +109,7 @@ fn hear(around: &Surround<'_>, init: Option<BorrowedFd<'_>>, deadline: Instant) 
     }
 }
 
-fn finish(created: &Created, around: &Surround<'_>, page: &File, progress: &mut dyn Progress) -> Result<()> {
+fn finish(created: &Created, around: &Surround<'_>, page: &File, mut early: Option<Frame>, progress: &mut dyn Progress) -> Result<()> {
     progress.started(created)?;
     let after_clone = around.plan.steps.iter().enumerate().skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
     for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
@@ -110,7 +118,11 @@ fn finish(created: &Created, around: &Surround<'_>, page: &File, progress: &mut 
     }
     loop {
         let deadline = Instant::now() + SETUP_DEADLINE;
-        match hear(around, Some(created.pidfd.as_fd()), deadline)? {
+        let word = match early.take() {
+            Some(frame) => Received::Frame(frame, None),
+            None => hear(around, Some(created.pidfd.as_fd()), deadline)?,
+        };
+        match word {
             Received::Frame(Frame { kind: frame::READY, .. }, _) => return Ok(()),
             Received::Frame(Frame { kind: frame::SYNC, step, .. }, _) => {
                 let index = step as usize;

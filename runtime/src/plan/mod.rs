@@ -91,6 +91,8 @@ pub(crate) struct TreeSource {
     pub(crate) recursive: bool,
     /// Cloned by the host and handed over, or by init from its own view.
     pub(crate) by_host: bool,
+    /// What the clone becomes before it is attached; 0: it stays its original's peer.
+    pub(crate) propagation: u64,
 }
 
 /// What is done. The names are those of `init`'s operations where there is one.

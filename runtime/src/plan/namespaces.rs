@@ -19,9 +19,9 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
     config.namespace(kind)?.path.as_deref()
 }
 
-/// Can clone 2 put init straight into its cgroup? Only cgroup v2 and clone3 can.
-pub(crate) fn born_in_cgroup(facts: &Facts) -> bool {
-    facts.clone3 && facts.cgroup.version == Version::V2 && !facts.cgroup_directories.0.is_empty()
+/// Can clone 2 put init straight into its cgroup? Only cgroup v2 and clone3 can, with the host's credentials.
+pub(crate) fn born_in_cgroup(config: &Config, facts: &Facts) -> bool {
+    facts.clone3 && joined(config, User).is_none() && facts.cgroup.version == Version::V2 && !facts.cgroup_directories.0.is_empty()
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {
@@ -36,42 +36,40 @@ fn join(config: &Config, kind: NamespaceKind, steps: &mut Steps) {
 }
 
 pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
-    // A joined pid namespace has inhabitants that could look at us; a new one has none yet.
-    if joined(config, Pid).is_some() {
-        steps.push(path_of(config, Pid), Action::DropDumpable);
+    // A joined namespace has inhabitants that could look at us; a new one has none yet.
+    if [Pid, User].into_iter().any(|kind| joined(config, kind).is_some()) {
+        steps.push("process", Action::DropDumpable);
     }
-    // These two take effect for children only: hence before the clone.
-    join(config, Pid, steps);
-    join(config, Time, steps);
+    // Whoever owns a namespace says who may join: the ones of the host first, then the user
+    // namespace, then the ones that belong to it. Pid and time take effect for children only.
+    let inside = |kind: &NamespaceKind| facts.owned_by_user.contains(kind);
+    let all = [Pid, Time, Ipc, Uts, Network, Mount];
+    let early = if joined(config, User).is_some() { &all[..] } else { &all[..2] };
+    early.iter().filter(|kind| !inside(kind)).for_each(|kind| join(config, *kind, steps));
+    join(config, User, steps);
+    early.iter().filter(|kind| inside(kind)).for_each(|kind| join(config, *kind, steps));
     if config.makes(Time) {
         steps.push(path_of(config, Time), Action::Unshare { kinds: vec![Time] });
     }
     let kinds = if config.makes(User) { made(config, &[User, Pid]) } else { made(config, &[Pid, Mount, Network, Ipc, Uts]) };
-    let into_cgroup = born_in_cgroup(facts);
+    let into_cgroup = born_in_cgroup(config, facts);
     steps.push("linux.namespaces", Action::Clone { kinds, into_cgroup, clone3: facts.clone3 });
 }
 
-pub(crate) fn init(config: &Config, facts: &Facts, steps: &mut Steps) {
+pub(crate) fn init(config: &Config, steps: &mut Steps) {
     if config.makes(User) {
         let (uids, gids) = (config.uid_mappings.clone(), config.gid_mappings.clone());
         let mut tasks = vec![HostTask::IdMaps { uids, gids }];
         tasks.extend(config.process.oom_score_adj.map(HostTask::OomScore));
         steps.push("linux.uidMappings", Action::HostTurn(tasks));
+    }
+    if config.namespace(User).is_some() {
         steps.push(path_of(config, User), Action::BecomeRoot);
     }
     // From here on nobody in a namespace that we join may look into us.
     steps.push("process", Action::DropDumpable);
-    let others = [Ipc, Uts, Network, Mount];
-    let after_user = |kind: &NamespaceKind| facts.owned_by_user.contains(kind);
-    for kind in others.iter().filter(|kind| !after_user(kind)) {
-        join(config, *kind, steps);
-    }
-    if joined(config, User).is_some() {
-        join(config, User, steps);
-        steps.push(path_of(config, User), Action::BecomeRoot);
-    }
-    for kind in others.iter().filter(|kind| after_user(kind)) {
-        join(config, *kind, steps);
+    if joined(config, User).is_none() {
+        [Ipc, Uts, Network, Mount].into_iter().for_each(|kind| join(config, kind, steps));
     }
     let late = if config.makes(User) { made(config, &AFTER_MAPS) } else { Vec::new() };
     if !late.is_empty() {

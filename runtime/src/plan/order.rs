@@ -41,10 +41,10 @@ pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Resu
     steps.push("process", Action::Baseline);
     steps.push("process", Action::NewSession);
     // Before anything that a limit should count, and before the cgroup namespace is made.
-    if !namespaces::born_in_cgroup(facts) && !facts.cgroup_directories.0.is_empty() {
+    if !namespaces::born_in_cgroup(config, facts) && !facts.cgroup_directories.0.is_empty() {
         steps.push("linux.cgroupsPath", Action::JoinCgroup);
     }
-    namespaces::init(config, facts, &mut steps);
+    namespaces::init(config, &mut steps);
     if config.makes(NamespaceKind::Mount) {
         rootfs::build(config, request, facts, &mut steps);
     }

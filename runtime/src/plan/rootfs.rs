@@ -20,22 +20,32 @@ const DEFAULT_LINKS: [(&str, &str); 6] = [
     ("pts/ptmx", "/dev/ptmx"),
 ];
 
-fn source(path: String, recursive: bool, facts: &Facts) -> TreeSource {
+fn source(path: String, recursive: bool, config: &Config, facts: &Facts) -> TreeSource {
     // Cloned by the host, it can't be swapped under init; without the rights or the calls, init opens its own view.
-    TreeSource { path, recursive, by_host: facts.privileged && facts.new_api() }
+    TreeSource { path, recursive, by_host: facts.privileged && facts.new_api(), propagation: base_propagation(config) }
+}
+
+/// What all mounts of the container start from: as the host's slaves, unless the config says private, or
+/// wants what is mounted here to be seen there.
+fn base_propagation(config: &Config) -> u64 {
+    match config.rootfs_propagation.map_or(ms::SLAVE, |propagation| propagation.0 & !ms::REC) {
+        ms::SHARED => 0,
+        ms::SLAVE => ms::SLAVE,
+        _ => ms::PRIVATE,
+    }
 }
 
 /// From the root filesystem to the last device, in a mount namespace of our own.
 pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
     let new_api = facts.new_api();
-    // Nothing that is mounted here may travel back to the host.
-    let flags = config.rootfs_propagation.map_or(ms::SLAVE, |propagation| propagation.0);
+    // Nothing that is mounted here may travel back to the host, and pivot_root refuses a shared parent.
+    let flags = if base_propagation(config) == ms::PRIVATE { ms::PRIVATE } else { ms::SLAVE };
     steps.push("linux.rootfsPropagation", Action::SetPropagation { flags, new_api });
-    let rootfs = source(default_rootfs(config, &request.bundle), true, facts);
+    let rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
     steps.push("root.path", Action::AttachRoot { source: rootfs, new_api });
     for (index, mount) in config.mounts.iter().enumerate() {
         let path = format!("mounts[{index}] ({})", mount.destination);
-        one_mount(&path, mount, request, facts, steps);
+        one_mount(&path, mount, (config, request), facts, steps);
     }
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
@@ -64,7 +74,7 @@ impl Mount {
     }
 }
 
-fn one_mount(path: &str, mount: &Mount, request: &Request, facts: &Facts, steps: &mut Steps) {
+fn one_mount(path: &str, mount: &Mount, (config, request): (&Config, &Request), facts: &Facts, steps: &mut Steps) {
     let target = mount.destination.clone();
     let mut options = mount.options.clone();
     let new_api = facts.new_api();
@@ -73,10 +83,10 @@ fn one_mount(path: &str, mount: &Mount, request: &Request, facts: &Facts, steps:
             let from = mount.source.clone().unwrap_or_default();
             // config.md#mounts: a relative source is relative to the bundle.
             let from = if from.starts_with('/') { from } else { format!("{}/{from}", request.bundle) };
-            let source = source(from, *recursive, facts);
+            let source = source(from, *recursive, config, facts);
             steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
         }
-        MountKind::Cgroup => cgroup_mount(path, mount, facts, steps),
+        MountKind::Cgroup => cgroup_mount(path, mount, config, facts, steps),
         MountKind::Filesystem(fstype) => {
             if is_dev(mount) {
                 options.set &= !attr::RDONLY;
@@ -95,7 +105,7 @@ fn one_mount(path: &str, mount: &Mount, request: &Request, facts: &Facts, steps:
 
 /// cgroup v2: the tree as the container's cgroup namespace shows it. v1: a tmpfs with the
 /// container's own directory of each hierarchy.
-fn cgroup_mount(path: &str, mount: &Mount, facts: &Facts, steps: &mut Steps) {
+fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps: &mut Steps) {
     let (target, new_api) = (mount.destination.clone(), facts.new_api());
     if facts.cgroup.version == Version::V2 {
         let options = mount.options.clone();
@@ -111,7 +121,7 @@ fn cgroup_mount(path: &str, mount: &Mount, facts: &Facts, steps: &mut Steps) {
         // The last part of the hierarchy's place on the host is its name everywhere: cpu,cpuacct or systemd.
         let name = directory.mount.rsplit('/').next().unwrap_or_default();
         let options = MountOptions { set: mount.options.set, clear: mount.options.clear, ..MountOptions::default() };
-        let source = source(directory.display(), false, facts);
+        let source = source(directory.display(), false, config, facts);
         let target = format!("{target}/{name}");
         steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
         for alias in name.split(',').filter(|alias| *alias != name) {
@@ -155,13 +165,18 @@ fn device_node(path: String, device: Device, config: &Config, facts: &Facts, ste
 }
 
 /// Into the root filesystem.
-pub(crate) fn switch(config: &Config, request: &Request, _: &Facts, steps: &mut Steps) {
+pub(crate) fn switch(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
     let switch = match (config.makes(NamespaceKind::Mount), request.no_pivot) {
         (false, _) => Switch::Chroot,
         (true, true) => Switch::Move,
         (true, false) => Switch::Pivot,
     };
     steps.push("root.path", Action::SwitchRoot(switch));
+    // Shared or unbindable from here on: before the switch it would have kept the switch from working.
+    let late = config.rootfs_propagation.map(|propagation| propagation.0).filter(|flags| flags & (ms::SHARED | ms::UNBINDABLE) != 0);
+    if let Some(flags) = late {
+        steps.push("linux.rootfsPropagation", Action::TargetPropagation { target: "/".to_owned(), flags: vec![flags], new_api: facts.new_api() });
+    }
 }
 
 /// What is changed from inside: the terminal, names, what may be seen and written.

@@ -11,6 +11,7 @@ mod state;
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::Runtime;
+use std::os::fd::OwnedFd;
 
 /// Why a command failed, in one line and in parts.
 #[derive(Debug)]
@@ -48,16 +49,22 @@ impl From<longshore::Error> for Failure {
 
 type Outcome = Result<i32, Failure>;
 
+/// The descriptors that `--preserve-fds` names, from 3 on.
+pub(crate) fn preserved(invocation: &Invocation) -> Result<Vec<OwnedFd>, Failure> {
+    let count = invocation.get("preserve-fds").map_or(Ok(0), |text| number("preserve-fds", text))?;
+    create::preserved_fds(count)
+}
+
 /// Runs a command; its exit status.
-pub(crate) fn run(invocation: &Invocation, log: &Log) -> Outcome {
+pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
     let runtime = runtime(invocation)?;
     match invocation.command {
-        "create" => create::create(&runtime, invocation, log),
-        "run" => create::run(&runtime, invocation, log),
+        "create" => create::create(&runtime, invocation, log, preserved),
+        "run" => create::run(&runtime, invocation, log, preserved),
         "delete" => delete::delete(&runtime, invocation),
         "kill" => kill::kill(&runtime, invocation),
         "list" => list::list(&runtime, invocation, log),
-        "plan" => plan::plan(&runtime, invocation, log),
+        "plan" => plan::plan(&runtime, invocation, log, preserved),
         "start" => start::start(&runtime, invocation),
         "state" => state::state(&runtime, invocation),
         other => Err(Failure::plain(format!("no such command: {other}"))),

@@ -4,9 +4,10 @@ use super::{Failure, Outcome, create};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::Runtime;
+use std::os::fd::OwnedFd;
 
-pub(crate) fn plan(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Outcome {
-    let mut builder = create::builder(runtime, invocation)?;
+pub(crate) fn plan(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+    let mut builder = create::builder(runtime, invocation, preserved)?;
     // A plan connects to nothing; whether there will be a terminal is all it asks.
     if invocation.has("console-socket") {
         builder = builder.pty();
