@@ -56,11 +56,14 @@ pub(super) fn open_for_write(dir: BorrowedFd<'_>, file: &str) -> Result<OwnedFd,
     openat(dir, file, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-/// One write: the kernel takes a value whole or not at all.
 pub(super) fn write_at(dir: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
-    let fd = open_for_write(dir, file)?;
+    write_value(&open_for_write(dir, file)?, value)
+}
+
+/// One write: the kernel takes a value whole or not at all.
+pub(super) fn write_value(file: &OwnedFd, value: &str) -> Result<(), Errno> {
     loop {
-        match write(&fd, value.as_bytes()) {
+        match write(file, value.as_bytes()) {
             Err(Errno::EINTR) => {}
             written => return written.map(drop),
         }

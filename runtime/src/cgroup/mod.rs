@@ -140,11 +140,18 @@ impl Cgroup {
                 "this host has no devices cgroup mounted",
             ));
         };
-        for line in device_lines(rules)? {
-            dir::write_at(node.dir(), line.file, &line.value).map_err(|errno| {
-                let what = format!("cannot write {} to {}", line.value, line.file);
-                Error::system(what, errno).at(PATH)
-            })?;
+        let lines = device_lines(rules)?;
+        // One open for each run of lines to one file: there are a dozen.
+        for run in lines.chunk_by(|a, b| a.file == b.file) {
+            let fail =
+                |errno| Error::system(format!("cannot write {}", run[0].file), errno).at(PATH);
+            let file = dir::open_for_write(node.dir(), run[0].file).map_err(fail)?;
+            for line in run {
+                dir::write_value(&file, &line.value).map_err(|errno| {
+                    let what = format!("cannot write {} to {}", line.value, line.file);
+                    Error::system(what, errno).at(PATH)
+                })?;
+            }
         }
         Ok(())
     }
