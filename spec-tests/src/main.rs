@@ -9,6 +9,7 @@ mod cgroups;
 mod chapters;
 mod config;
 mod holder;
+mod known;
 mod leak;
 mod property;
 mod rootfs;

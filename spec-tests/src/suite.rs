@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, umount2};
 use serde_json::json;
 
 use crate::runtime::RuntimeUnderTest;
-use crate::{cgroups, leak, rootfs};
+use crate::{cgroups, known, leak, rootfs};
 
 /// Why a test did not pass.
 #[derive(Debug)]
@@ -193,16 +193,19 @@ impl Suite {
             (View::V2, false) => return Err(Stop::Skip("needs --cgroup2-view".to_owned())),
             _ => {}
         }
-        let known = case
+        let beside = case
             .known()
             .iter()
             .find(|entry| entry.0 == self.runtime.name);
+        let known = beside
+            .map(|entry| entry.1)
+            .or_else(|| known::elsewhere(&self.runtime.name, &case.name()));
         match (case.check(self), known) {
             // A known deviation never counts as a pass: the table may be out of date.
-            (Ok(()), Some((_, reason))) => Err(Stop::Skip(format!(
+            (Ok(()), Some(reason)) => Err(Stop::Skip(format!(
                 "known deviation, not seen this time: {reason}"
             ))),
-            (Err(Stop::Fail(_)), Some((_, reason))) => {
+            (Err(Stop::Fail(_)), Some(reason)) => {
                 Err(Stop::Skip(format!("known deviation: {reason}")))
             }
             (result, _) => result,

@@ -24,7 +24,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "baseline.signals.caller-ignores-some",
         run: |scene| dispositions(scene, "trap '' PIPE USR1 HUP INT"),
-        known: &[("crun", "keeps what its caller ignored")],
         ..SCENARIO
     },
     Scenario {

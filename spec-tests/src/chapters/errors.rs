@@ -45,7 +45,7 @@ pub(crate) const CONFIGS: &[BadConfig] = &[
         "errors.ociVersion.not-semver",
         "ociVersion",
         |c| set(c, "/ociVersion", json!("bogus")),
-        ALL
+        &[("runc", "does not look at it")]
     ),
     bad!("errors.root.missing", "root", |c| strip(c, "/root")),
     bad!("errors.root.path.not-there", "root.path", |c| set(

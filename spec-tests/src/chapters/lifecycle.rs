@@ -451,7 +451,7 @@ fn detach(scene: &mut Scene<'_>) -> Check {
     ensure!(scene.status()? == "running", "now {}", scene.status()?);
     let text = fs::read_to_string(pid_file)?;
     ensure!(
-        scene.state()?["pid"].to_string() == text,
+        scene.state()?["pid"].as_i64() == text.parse().ok(),
         "the pid file says {text:?}"
     );
     Ok(())

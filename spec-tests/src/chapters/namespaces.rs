@@ -33,7 +33,7 @@ macro_rules! new {
             name: $name,
             set: |_, config| namespace(config, json!({ "type": $kind })),
             strip: |config| no_namespace(config, $kind),
-            probe: Probe::Script(concat!("cd /proc/self/ns; for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink $n); done")),
+            probe: Probe::Script("cd /proc/self/ns; for n in cgroup ipc mnt net pid time user uts; do echo $n $(readlink $n); done"),
             expect: Expect::That(|_, seen| differs(seen, $kind)),
             known: $known,
             ..PROPERTY

@@ -1,0 +1,77 @@
+//! Deviations of crun 1.8 that its control run shows. It is the second control,
+//! so they stand here in one list; those of runc stand beside each test.
+
+use crate::suite::Known;
+
+/// What a runtime is known to do otherwise in the test of that name.
+pub(crate) fn elsewhere(runtime: &str, test: &str) -> Option<&'static str> {
+    let table = TABLES.iter().find(|table| table.0 == runtime)?.1;
+    table
+        .iter()
+        .find(|entry| entry.0 == test)
+        .map(|entry| entry.1)
+}
+
+/// Pairs of a test and a reason, for each runtime.
+const TABLES: &[(&str, Known)] = &[("crun", CRUN)];
+
+const ACCEPTS: &str = "accepts it (the specification says otherwise)";
+const PROPAGATION: &str =
+    "a slave of a shared mount stays shared, and a slave cannot be made shared";
+const LEFTOVER: &str = "leaves its cgroups behind when create fails";
+const TIME: &str = "1.8 fails with a time namespace";
+const WORDS: &str = "has its own words";
+
+const CRUN: Known = &[
+    (
+        "mounts.options.rnoatime",
+        "does not clear the other access time bits",
+    ),
+    ("mounts.options.rslave", PROPAGATION),
+    ("mounts.options.slave", PROPAGATION),
+    ("mounts.options.rshared", PROPAGATION),
+    ("mounts.options.shared", PROPAGATION),
+    (
+        "mounts.destination.symlink-stays-inside",
+        "refuses a dangling link",
+    ),
+    ("linux.namespaces.time", TIME),
+    ("linux.namespaces.time.path", TIME),
+    ("linux.timeOffsets", TIME),
+    (
+        "linux.resources.blockIO.weight",
+        "knows blkio.weight only, not blkio.bfq.weight",
+    ),
+    (
+        "linux.resources.pids.limit.unlimited",
+        "writes -1 where cgroup v1 wants max",
+    ),
+    ("linux.resources.unified.on-v1-is-refused", LEFTOVER),
+    ("errors.linux.resources.cpu.cpus.impossible", LEFTOVER),
+    (
+        "baseline.fds.preserve-fds.missing",
+        "does not look whether they are open",
+    ),
+    ("lifecycle.round", WORDS),
+    ("lifecycle.unknown-id", WORDS),
+    ("lifecycle.state.shape", "tells rootfs as the config has it"),
+    ("lifecycle.create.invalid-ids", "accepts a blank in an id"),
+    (
+        "lifecycle.kill.signals",
+        "does not know signal names in lower case",
+    ),
+    (
+        "lifecycle.kill.unknown-signal",
+        "takes an unknown name for signal 0",
+    ),
+    ("program.missing-in-path", WORDS),
+    ("list.table", WORDS),
+    ("errors.process.args.missing", ACCEPTS),
+    ("errors.process.cwd.relative", ACCEPTS),
+    ("errors.linux.namespaces.duplicate", ACCEPTS),
+    ("errors.linux.uidMappings.missing", "makes up a mapping"),
+    ("errors.linux.rootfsPropagation.unknown", ACCEPTS),
+    ("errors.linux.devices.type", ACCEPTS),
+    ("errors.linux.resources.devices.access", ACCEPTS),
+    ("errors.hooks.path.missing", "exits with 255"),
+];
