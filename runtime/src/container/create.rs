@@ -289,7 +289,9 @@ impl ContainerBuilder {
         entry.write(&record)?;
         fault.point();
         if !record.cgroup.0.is_empty() {
-            undo.cgroup = Some(Cgroup::create(&prepared.layout, &record.cgroup, &nonce)?);
+            let cgroup = Cgroup::create(&prepared.layout, &record.cgroup, &nonce)?;
+            record.cgroup = cgroup.directories();
+            undo.cgroup = Some(cgroup);
             fault.point();
         }
         host_steps(&prepared.plan, undo.cgroup.as_ref(), fault)?;
