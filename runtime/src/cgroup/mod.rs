@@ -78,6 +78,13 @@ impl Cgroup {
         Ok(Cgroup { nodes })
     }
 
+    /// Only what freezing goes by: for those who ask for a state, which must be quick.
+    pub(crate) fn open_freezer(dirs: &Directories, nonce: &str) -> Result<Cgroup, Error> {
+        let freezer = dirs.0.iter().find(|place| place.controls("freezer"));
+        let place = freezer.or_else(|| dirs.0.iter().find(|place| place.is_v2()));
+        Cgroup::open(&Directories(place.cloned().into_iter().collect()), nonce)
+    }
+
     /// What to keep in the record: the directories, with those that were
     /// there before told apart.
     pub(crate) fn directories(&self) -> Directories {
@@ -159,8 +166,9 @@ impl Cgroup {
     /// Descriptors that a process joins by writing `0` to each. `tasks` moves
     /// the writing thread, which for a process of one thread is all of it and
     /// spares the lock that `cgroup.procs` takes against every fork and exit
-    /// of the machine; cgroup2 has only the latter.
-    pub(crate) fn join_files(&self) -> Result<Vec<OwnedFd>, Error> {
+    /// of the machine; cgroup2 has only the latter, and is left out for a
+    /// process that is born in it.
+    pub(crate) fn join_files(&self, born_in_v2: bool) -> Result<Vec<OwnedFd>, Error> {
         let join = |node: &Node| {
             let file = if node.place.is_v2() {
                 "cgroup.procs"
@@ -174,12 +182,13 @@ impl Cgroup {
                 )
             })
         };
-        self.nodes.iter().map(join).collect()
+        let wanted = |node: &&Node| !(born_in_v2 && node.place.is_v2());
+        self.nodes.iter().filter(wanted).map(join).collect()
     }
 
-    /// For CLONE_INTO_CGROUP, where all of the cgroup is one cgroup2 directory.
+    /// For CLONE_INTO_CGROUP, which knows cgroup2 only, beside v1 hierarchies too.
     pub(crate) fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.pure_v2().map(Node::dir)
+        self.nodes.iter().find(|node| node.place.is_v2()).map(Node::dir)
     }
 
     /// The processes in it, and in what is below where the directory is ours.

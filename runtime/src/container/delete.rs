@@ -82,8 +82,10 @@ fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
         end(id, &proven, &cgroup, deadline)?;
     }
     fault.point();
-    cgroup.kill(deadline)?;
-    fault.point();
+    if !cgroup.remove_if_empty() {
+        cgroup.kill(deadline)?;
+        fault.point();
+    }
     cgroup.remove(deadline)?;
     fault.point();
     entry.remove()?;

@@ -35,7 +35,6 @@ impl Container {
         let entry = self.entry()?;
         let record = entry.record()?;
         let init = record.init.as_ref().and_then(prove).filter(|init| !init.stat.zombie).ok_or_else(not_running)?;
-        let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
         match pidfd::send_signal(init.handle.as_fd(), signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => return Err(not_running()),
@@ -43,6 +42,7 @@ impl Container {
             Err(errno) => return Err(Error::system("cannot signal init", errno)),
         }
         if signal == libc::SIGKILL {
+            let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
             if !record.own_pid_namespace {
                 cgroup.kill(Instant::now() + KILL_DEADLINE)?;
             }

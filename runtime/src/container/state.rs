@@ -187,7 +187,7 @@ pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
     if !alive {
         return Ok(Status::Stopped);
     }
-    if Cgroup::open(&record.cgroup, &record.nonce)?.is_frozen()? {
+    if Cgroup::open_freezer(&record.cgroup, &record.nonce)?.is_frozen()? {
         return Ok(Status::Paused);
     }
     Ok(if entry.is_listening()? { Status::Created } else { Status::Running })

@@ -126,7 +126,11 @@ impl Linker<'_, '_> {
         Ok(self.pass_owned(copy))
     }
 
-    /// One that is ours already, if its number will do.
+    /// One that was opened for the child: as it is, if its number will do.
+    fn pass_ours(&mut self, fd: OwnedFd) -> Result<u32> {
+        if fd.as_raw_fd() < self.lowest { self.pass(fd.as_fd()) } else { Ok(self.pass_owned(fd)) }
+    }
+
     fn pass_owned(&mut self, fd: OwnedFd) -> u32 {
         let raw = number(fd.as_raw_fd());
         self.keep.push(raw);
@@ -176,8 +180,7 @@ impl Linker<'_, '_> {
         }
         let tree = fd::clone_tree(&source.path, source.recursive)
             .map_err(|errno| Error::system(format!("cannot clone the tree {}", source.path), errno))?;
-        let tree = if tree.as_raw_fd() < self.lowest { fd::duplicate_above(tree.as_fd(), self.lowest)? } else { tree };
-        Ok((Some(self.pass_owned(tree)), path))
+        Ok((Some(self.pass_ours(tree)?), path))
     }
 
     fn open_path(&mut self, path: &str) -> Result<u32> {
@@ -203,9 +206,9 @@ impl Linker<'_, '_> {
             }
             Action::Baseline => Op::Baseline {},
             Action::NewSession => Op::NewSession {},
-            Action::JoinCgroup => {
-                let files = self.link.cgroup.map(Cgroup::join_files).transpose()?.unwrap_or_default();
-                let files = files.into_iter().map(|file| self.pass(file.as_fd())).collect::<Result<_>>()?;
+            Action::JoinCgroup { born_in_v2 } => {
+                let files = self.link.cgroup.map(|cgroup| cgroup.join_files(*born_in_v2)).transpose()?.unwrap_or_default();
+                let files = files.into_iter().map(|file| self.pass_ours(file)).collect::<Result<_>>()?;
                 Op::JoinCgroup { files }
             }
             Action::HostTurn(_) => Op::Sync {},

@@ -111,7 +111,7 @@ pub(crate) enum Action {
     // Init
     Baseline,
     NewSession,
-    JoinCgroup,
+    JoinCgroup { born_in_v2: bool },
     /// Init waits while the host does these.
     HostTurn(Vec<HostTask>),
     BecomeRoot,

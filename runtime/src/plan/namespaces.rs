@@ -2,7 +2,7 @@
 
 use super::order::Steps;
 use super::{Action, Facts, HostTask};
-use crate::cgroup::Version;
+use crate::cgroup;
 use crate::config::{Config, NamespaceKind};
 
 use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
@@ -19,9 +19,9 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
     config.namespace(kind)?.path.as_deref()
 }
 
-/// Can clone 2 put init straight into its cgroup? Only cgroup v2 and clone3 can, with the host's credentials.
+/// Can clone 2 put init straight into its cgroup2 directory? clone3 can, with the host's credentials.
 pub(crate) fn born_in_cgroup(config: &Config, facts: &Facts) -> bool {
-    facts.clone3 && joined(config, User).is_none() && facts.cgroup.version == Version::V2 && !facts.cgroup_directories.0.is_empty()
+    facts.clone3 && joined(config, User).is_none() && facts.cgroup_directories.0.iter().any(cgroup::Directory::is_v2)
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {

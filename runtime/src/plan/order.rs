@@ -41,8 +41,9 @@ pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Resu
     steps.push("process", Action::Baseline);
     steps.push("process", Action::NewSession);
     // Before anything that a limit should count, and before the cgroup namespace is made.
-    if !namespaces::born_in_cgroup(config, facts) && !facts.cgroup_directories.0.is_empty() {
-        steps.push("linux.cgroupsPath", Action::JoinCgroup);
+    let born_in_v2 = namespaces::born_in_cgroup(config, facts);
+    if facts.cgroup_directories.0.iter().any(|directory| !(born_in_v2 && directory.is_v2())) {
+        steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
     namespaces::init(config, &mut steps);
     if config.makes(NamespaceKind::Mount) {

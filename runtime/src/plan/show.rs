@@ -146,12 +146,12 @@ impl fmt::Display for Action {
             Action::Unshare { kinds: list } => write!(f, "new namespaces: {}", kinds(list)),
             Action::Clone { kinds: list, into_cgroup, clone3 } => {
                 let list = if list.is_empty() { "none".to_owned() } else { kinds(list) };
-                let cgroup = if *into_cgroup { ", into its cgroup" } else { "" };
+                let cgroup = if *into_cgroup { ", into its cgroup2" } else { "" };
                 write!(f, "clone init, new namespaces: {list}{cgroup}{}", if *clone3 { "" } else { " (clone)" })
             }
             Action::Baseline => write!(f, "default signals, nothing blocked"),
             Action::NewSession => write!(f, "new session"),
-            Action::JoinCgroup => write!(f, "join the cgroup"),
+            Action::JoinCgroup { born_in_v2 } => write!(f, "join the cgroup{}", if *born_in_v2 { " of each v1 hierarchy" } else { "" }),
             Action::HostTurn(tasks) => write!(f, "wait: {}", list(tasks, ToString::to_string)),
             Action::BecomeRoot => write!(f, "become root of the user namespace"),
             Action::DropDumpable => write!(f, "hide from ptrace and /proc"),
