@@ -85,17 +85,22 @@ impl Init<'_> {
 
     /// A detached tree: the host's clone, or our own of a path that we still see.
     fn tree(&self, source: &Source<'_>) -> Result<OwnedFd, Failure> {
-        let tree = match (source.tree, source.path) {
-            (Some(tree), _) => sys::dup_from(Fd::from_wire(tree), 3)?,
-            (None, Some(path)) => sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive)
-                .refused_text(Detail::OpenSource, path.bytes())?,
-            (None, None) => return Err(sys::EINVAL.into()),
-        };
+        let tree = self.bare_tree(source)?;
         if source.propagation != 0 {
             // A clone is its original's peer: what is mounted in it here would appear on the host.
             sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation).refused(Detail::Propagation)?;
         }
         Ok(tree)
+    }
+
+    fn bare_tree(&self, source: &Source<'_>) -> Result<OwnedFd, Failure> {
+        match (source.tree, source.path) {
+            (Some(tree), _) => Ok(sys::dup_from(Fd::from_wire(tree), 3)?),
+            (None, Some(path)) => {
+                sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive).refused_text(Detail::OpenSource, path.bytes())
+            }
+            (None, None) => Err(sys::EINVAL.into()),
+        }
     }
 
     /// A target that a mount can be put on, made if it is missing.
@@ -143,9 +148,18 @@ impl Init<'_> {
         if !new_api {
             return self.bind_legacy(source, target, changes);
         }
-        let tree = self.tree(source)?;
+        let tree = self.bare_tree(source)?;
         let directory = sys::stat(tree.fd())?.is_dir();
         let onto = self.target(target, directory)?;
+        if !source.recursive && changes.recursive_set | changes.recursive_clear == 0 {
+            // One mount: its attributes and its propagation in one call.
+            sys::mount_setattr(tree.fd(), false, changes.set, changes.clear, source.propagation)
+                .refused(Detail::SetAttributes)?;
+            return sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach);
+        }
+        if source.propagation != 0 {
+            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation).refused(Detail::Propagation)?;
+        }
         if changes.recursive_set | changes.recursive_clear != 0 {
             sys::mount_setattr(tree.fd(), true, changes.recursive_set, changes.recursive_clear, 0)
                 .refused(Detail::SetAttributes)?;

@@ -27,12 +27,28 @@ pub(crate) fn open(root: Fd, path: &[u8], missing: Missing) -> Result<OwnedFd> {
     relative.push(0);
     match sys::openat2(root, &relative, sys::O_PATH) {
         Ok(fd) => return Ok(fd),
-        Err(ENOENT) if missing != Missing::Refuse => {}
+        Err(ENOENT) if missing != Missing::Refuse => {
+            if let Some(made) = make_last(root, path, missing) {
+                return Ok(made);
+            }
+        }
         // No openat2, or a filter that refuses it: the walk below keeps the same promise.
         Err(sys::ENOSYS | sys::EPERM) => {}
         Err(errno) => return Err(errno),
     }
     Walk::new(root).go(path, missing)
+}
+
+/// The usual case: only the last component is missing. `None`: it isn't so simple, and the walk decides.
+fn make_last(root: Fd, path: &[u8], missing: Missing) -> Option<OwnedFd> {
+    let mut components = components(path);
+    let mut name = components.pop().filter(|name| *name != b"..")?.to_vec();
+    name.push(0);
+    let parent = [b"./", components.join(&b'/').as_slice(), b"\0"].concat();
+    let parent = sys::openat2(root, &parent, sys::O_PATH | sys::o::DIRECTORY).ok()?;
+    let walk = Walk { root: parent.fd(), above: Vec::new(), links: 0 };
+    let fd = walk.enter(&name, missing, true).ok()?;
+    (!sys::stat(fd.fd()).ok()?.is_symlink()).then_some(fd)
 }
 
 /// The directory that holds `path`'s last component, made if missing, and that component with a NUL.

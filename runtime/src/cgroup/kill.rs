@@ -51,15 +51,15 @@ impl Cgroup {
         }
     }
 
-    /// Removes our own directories if nothing is in them, and says whether that is so: the usual
-    /// end, for which nobody needs to be looked for.
+    /// Removes the directories if all are ours and nothing is in them, and says whether that is so:
+    /// the usual end, for which nobody needs to be looked for.
     pub(crate) fn remove_if_empty(&self) -> bool {
         let gone = |node: &Node| {
             let name = node.name().ok();
             let removed = name.map(|name| dir::remove(node.mount.as_fd(), &name));
             matches!(removed, Some(Ok(()) | Err(Errno::ENOENT)))
         };
-        self.ours().all(gone)
+        self.nodes.iter().all(|node| node.owner == Owner::Ours) && self.nodes.iter().all(gone)
     }
 
     /// Removes our own directories with what is below them, waiting until

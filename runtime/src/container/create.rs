@@ -286,7 +286,7 @@ impl ContainerBuilder {
         // Written ahead: from here on `delete --force` can finish what we leave.
         entry.write_nonce(&nonce)?;
         let mut record = self.record(prepared, &nonce);
-        entry.write(&record)?;
+        entry.write_intent(&record)?;
         fault.point();
         if !record.cgroup.0.is_empty() {
             let cgroup = Cgroup::create(&prepared.layout, &record.cgroup, &nonce)?;

@@ -85,8 +85,8 @@ fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
     if !cgroup.remove_if_empty() {
         cgroup.kill(deadline)?;
         fault.point();
+        cgroup.remove(deadline)?;
     }
-    cgroup.remove(deadline)?;
     fault.point();
     entry.remove()?;
     debug_assert!(!entry.exists());

@@ -77,7 +77,8 @@ impl Process {
     pub fn wait(&self) -> Result<ExitStatus> {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
         pidfd::poll_any(&[self.handle.as_fd()], None).map_err(refused)?;
-        self.status().map(|status| status.unwrap_or(ExitStatus::Unknown))
+        // It has ended; a debugger may still hold it back from its parent.
+        self.status(true).map(|status| status.unwrap_or(ExitStatus::Unknown))
     }
 
     /// The same without waiting: `None` while it runs.
@@ -87,11 +88,11 @@ impl Process {
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
         let ready = pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now())).map_err(refused)?;
-        if ready[0] { self.status() } else { Ok(None) }
+        if ready[0] { self.status(false) } else { Ok(None) }
     }
 
-    fn status(&self) -> Result<Option<ExitStatus>> {
-        match pidfd::wait(self.handle.as_fd(), false, true) {
+    fn status(&self, block: bool) -> Result<Option<ExitStatus>> {
+        match pidfd::wait(self.handle.as_fd(), block, true) {
             Ok(ended) => Ok(ended.map(ExitStatus::from)),
             // Not our child: a container that was created by another process.
             Err(Errno::ECHILD) => Ok(Some(pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from))),

@@ -180,17 +180,23 @@ pub(crate) fn prove(init: &InitId) -> Option<Proven> {
 }
 
 pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
+    match without_asking_init(record)? {
+        Some(status) => Ok(status),
+        None => Ok(if entry.is_listening()? { Status::Created } else { Status::Running }),
+    }
+}
+
+/// `None`: created or running, which only the start socket tells apart.
+pub(crate) fn without_asking_init(record: &Record) -> Result<Option<Status>> {
     if !record.complete {
-        return Ok(Status::Creating);
+        return Ok(Some(Status::Creating));
     }
     let alive = record.init.as_ref().and_then(prove).is_some_and(|init| !init.stat.zombie);
     if !alive {
-        return Ok(Status::Stopped);
+        return Ok(Some(Status::Stopped));
     }
-    if Cgroup::open_freezer(&record.cgroup, &record.nonce)?.is_frozen()? {
-        return Ok(Status::Paused);
-    }
-    Ok(if entry.is_listening()? { Status::Created } else { Status::Running })
+    let frozen = Cgroup::open_freezer(&record.cgroup, &record.nonce)?.is_frozen()?;
+    Ok(frozen.then_some(Status::Paused))
 }
 
 fn state_of(entry: &Entry, record: &Record) -> Result<State> {

@@ -134,6 +134,13 @@ impl Entry {
         }
     }
 
+    /// The first record. Half written it is a damaged one, which the links make good for.
+    pub(crate) fn write_intent(&self, record: &Record) -> Result<()> {
+        let refused = |error: std::io::Error| Error::system(format!("cannot write the state of container {}", self.id), error);
+        let mut file = File::options().write(true).create_new(true).open(self.path.join(RECORD)).map_err(refused)?;
+        file.write_all(record.to_json().to_string().as_bytes()).map_err(refused)
+    }
+
     /// Replaces the record; a reader sees the old one or the new one.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         let refused = |error: std::io::Error| Error::system(format!("cannot write the state of container {}", self.id), error);

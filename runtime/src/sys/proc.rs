@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
+use procfs::FromRead;
 use std::sync::OnceLock;
 
 /// What tells a process from a later one with its number, and what it is doing.
@@ -17,7 +18,8 @@ pub(crate) struct ProcessStat {
 /// `None`: no such process. proc_pid_stat(5)
 pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
     const PF_FORKNOEXEC: u32 = 0x40;
-    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat()).ok()?;
+    // The file alone: `Process::new` would open the directory, and ask for the kernel's version.
+    let stat = procfs::process::Stat::from_file(format!("/proc/{pid}/stat")).ok()?;
     Some(ProcessStat {
         start_time: stat.starttime,
         zombie: matches!(stat.state, 'Z' | 'X' | 'x'),
