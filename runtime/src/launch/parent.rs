@@ -258,16 +258,16 @@ fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
     let is = |detail: Detail| page.detail == detail as u32;
     let words = Detail::words(page.detail);
     if is(Detail::NotFound) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}"));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}")).with_worded_errno(page.errno);
     }
     if is(Detail::ProgramMissing) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory"));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory")).with_worded_errno(page.errno);
     }
     if is(Detail::ProgramDenied) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno)));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
     }
     if is(Detail::Execve) {
-        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno)));
+        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
     }
     if [Detail::HookFailed, Detail::HookSignaled, Detail::HookTimeout].into_iter().any(is) {
         let (path, number) = text.split_once('\0').unwrap_or((text, "?"));
