@@ -267,7 +267,7 @@ impl Init<'_> {
         let Some(target) = self.existing(path)? else { return Ok(()) };
         let directory = sys::stat(target.fd())?.is_dir();
         if !new_api {
-            return self.mask_legacy(null, target.fd(), directory);
+            return self.mask_legacy(target.fd(), directory);
         }
         let used = if directory { self.mask_directory.as_ref() } else { self.mask_file.as_ref() };
         // A detached mount can be attached once: the next mask clones the one that is in place.
@@ -288,14 +288,15 @@ impl Init<'_> {
         Ok(tree)
     }
 
-    fn mask_legacy(&mut self, null: &Source<'_>, target: Fd, directory: bool) -> Outcome {
+    /// mount(2) binds only what is mounted in our namespace, and the host's null device no longer is.
+    fn mask_legacy(&mut self, target: Fd, directory: bool) -> Outcome {
         if directory {
             let data = b"nr_blocks=1,nr_inodes=1\0";
             return self.mount_fd(Err(b"tmpfs\0"), target, b"tmpfs\0", ms::RDONLY, data).refused(Detail::Attach);
         }
-        let Some(null) = null.tree else { return Err(sys::EINVAL.into()) };
-        verify_null(Fd::from_wire(null))?;
-        self.mount_fd(Ok(Fd::from_wire(null)), target, b"\0", ms::BIND, b"\0").refused(Detail::Attach)
+        let null = paths::open(self.root()?, b"/dev/null", Missing::Refuse).refused_text(Detail::OpenSource, b"/dev/null")?;
+        verify_null(null.fd())?;
+        self.mount_fd(Ok(null.fd()), target, b"\0", ms::BIND, b"\0").refused(Detail::Attach)
     }
 
     pub(crate) fn ensure_directory(&mut self, path: Text<'_>) -> Outcome {

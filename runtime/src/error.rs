@@ -85,6 +85,8 @@ struct Inner {
     step: Option<String>,
     message: String,
     errno: Option<i32>,
+    /// The message has the errno in words already.
+    worded: bool,
 }
 
 impl Error {
@@ -95,6 +97,7 @@ impl Error {
             step: None,
             message: message.into(),
             errno: None,
+            worded: false,
         }))
     }
 
@@ -134,6 +137,12 @@ impl Error {
         self
     }
 
+    /// The errno, for [`Error::errno`] only: the message says it in the words that engines look for.
+    pub(crate) fn with_worded_errno(mut self, errno: impl Into<Errno>) -> Error {
+        self.0.worded = true;
+        self.with_errno(errno)
+    }
+
     /// What kind of failure this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -171,7 +180,7 @@ impl fmt::Display for Inner {
             write!(f, "{path}: ")?;
         }
         f.write_str(&self.message)?;
-        if let Some(errno) = self.errno {
+        if let Some(errno) = self.errno.filter(|_| !self.worded) {
             write!(f, ": {}", Errno(errno))?;
         }
         Ok(())

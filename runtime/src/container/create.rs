@@ -340,7 +340,8 @@ impl ContainerBuilder {
         }
         fault.point();
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose()?;
-        Ok(Container { settings: self.settings, id: self.id, pipes, terminal, warnings: prepared.plan.warnings.clone() })
+        let init = record.init.clone().map(|id| (id, created.pidfd));
+        Ok(Container { settings: self.settings, id: self.id, pipes, terminal, init, warnings: prepared.plan.warnings.clone() })
     }
 
     fn record(&self, prepared: &Prepared, nonce: &str) -> Record {

@@ -113,7 +113,7 @@ fn what_is_ours(entry: &Entry) -> Result<(Option<InitId>, Cgroup)> {
 
 fn end(id: &InitId, init: &Proven, cgroup: &Cgroup, deadline: Instant) -> Result<()> {
     if init.stat.zombie {
-        reap(init);
+        reap(id, init);
         return Ok(());
     }
     match pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL) {
@@ -125,7 +125,7 @@ fn end(id: &InitId, init: &Proven, cgroup: &Cgroup, deadline: Instant) -> Result
         cgroup.thaw()?;
     }
     wait_for_end(id, init, deadline)?;
-    reap(init);
+    reap(id, init);
     Ok(())
 }
 
@@ -151,6 +151,7 @@ fn survived() -> Error {
 
 /// A child of ours that nobody has waited for would stay a zombie. Its status is taken from whoever
 /// might still ask; a deleted container has none.
-fn reap(init: &Proven) {
-    let _ = pidfd::wait(init.handle.as_fd(), false, true); // not our child: its parent's affair
+fn reap(id: &InitId, init: &Proven) {
+    // Not our child: its parent's affair.
+    let _ = if init.by_directory { pidfd::wait_child(id.pid, false, true) } else { pidfd::wait(init.handle.as_fd(), false, true) };
 }

@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use record::InitId;
 use std::sync::Arc;
 use store::{Entry, Store};
 
@@ -46,12 +47,14 @@ pub struct Container {
     id: String,
     pipes: Pipes,
     terminal: Option<OwnedFd>,
+    /// From the clone, when this handle's `create` made it: needs no pidfd_open(2).
+    init: Option<(InitId, OwnedFd)>,
     warnings: Vec<String>,
 }
 
 impl Container {
     pub(crate) fn open(settings: Arc<Settings>, id: &str) -> Result<Container> {
-        let container = Container { settings, id: id.to_owned(), pipes: Pipes::default(), terminal: None, warnings: Vec::new() };
+        let container = Container { settings, id: id.to_owned(), pipes: Pipes::default(), terminal: None, init: None, warnings: Vec::new() };
         container.entry()?;
         Ok(container)
     }

@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::sys::pidfd::{self, Ended};
+use crate::sys::proc;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// A started container's init process.
 ///
@@ -20,6 +22,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Process {
     pid: i32,
     handle: OwnedFd,
+    /// The handle is a directory of /proc: no poll (pidfd_open(2) is missing, and another process made the container).
+    by_directory: bool,
 }
 
 /// How a process ended.
@@ -60,8 +64,8 @@ impl From<Ended> for ExitStatus {
 }
 
 impl Process {
-    pub(crate) fn new(pid: i32, handle: OwnedFd) -> Process {
-        Process { pid, handle }
+    pub(crate) fn new(pid: i32, handle: OwnedFd, by_directory: bool) -> Process {
+        Process { pid, handle, by_directory }
     }
 
     /// Its pid in the caller's pid namespace.
@@ -76,7 +80,13 @@ impl Process {
     /// The kernel refused the wait.
     pub fn wait(&self) -> Result<ExitStatus> {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
-        pidfd::poll_any(&[self.handle.as_fd()], None).map_err(refused)?;
+        if self.by_directory {
+            while !self.has_ended() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        } else {
+            pidfd::poll_any(&[self.handle.as_fd()], None).map_err(refused)?;
+        }
         // It has ended; a debugger may still hold it back from its parent.
         self.status(true).map(|status| status.unwrap_or(ExitStatus::Unknown))
     }
@@ -87,12 +97,22 @@ impl Process {
     /// The kernel refused the wait.
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
-        let ready = pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now())).map_err(refused)?;
-        if ready[0] { self.status(false) } else { Ok(None) }
+        let ended = match self.by_directory {
+            true => self.has_ended(),
+            false => pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now())).map_err(refused)?[0],
+        };
+        if ended { self.status(false) } else { Ok(None) }
+    }
+
+    /// As /proc tells it. While the directory takes a signal, the number means this process.
+    fn has_ended(&self) -> bool {
+        let stat = pidfd::send_signal(self.handle.as_fd(), 0).ok().and_then(|()| proc::stat(self.pid));
+        stat.is_none_or(|stat| stat.zombie)
     }
 
     fn status(&self, block: bool) -> Result<Option<ExitStatus>> {
-        match pidfd::wait(self.handle.as_fd(), block, true) {
+        let ended = if self.by_directory { pidfd::wait_child(self.pid, block, true) } else { pidfd::wait(self.handle.as_fd(), block, true) };
+        match ended {
             Ok(ended) => Ok(ended.map(ExitStatus::from)),
             // Not our child: a container that was created by another process.
             Err(Errno::ECHILD) => Ok(Some(pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from))),

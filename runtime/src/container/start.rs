@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use super::record::Record;
-use super::state::{self, prove};
+use super::state::{self, Proven, prove};
 use super::store::LOCK_DEADLINE;
 use super::{Container, Process, Status};
 use crate::error::{Error, ErrorKind, Result};
@@ -45,12 +45,23 @@ impl Container {
         let request = Frame { kind: frame::START, step: 0, value: 0 };
         socket::send(connection.as_fd(), request, Some(page.as_fd())).map_err(|errno| Error::system("cannot reach init", errno))?;
         fault.point();
-        let handle = init.handle;
+        let (handle, by_directory) = self.best_handle(&record, init)?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
-        wait_for_end_of_file(&connection, handle.as_fd(), init.by_directory)?;
+        wait_for_end_of_file(&connection, handle.as_fd(), by_directory)?;
         fault.point();
         judge(&read_page(&page), handle.as_fd(), pid, &record)?;
-        Ok(Process::new(pid, handle))
+        Ok(Process::new(pid, handle, by_directory))
+    }
+
+    /// A real pidfd if there is any: of `/proc`'s directory nobody can ask for the end.
+    fn best_handle(&self, record: &Record, proven: Proven) -> Result<(OwnedFd, bool)> {
+        match &self.init {
+            Some((id, pidfd)) if proven.by_directory && record.init.as_ref() == Some(id) => {
+                let copy = pidfd.try_clone().map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+                Ok((copy, false))
+            }
+            _ => Ok((proven.handle, proven.by_directory)),
+        }
     }
 }
 

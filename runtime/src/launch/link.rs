@@ -289,9 +289,9 @@ impl Linker<'_, '_> {
             }
             Action::MaskPath { path, new_api, by_host } => {
                 let source = TreeSource { path: "/dev/null".to_owned(), recursive: false, by_host: *by_host, propagation: 0 };
-                let tree = self.null_device(&source)?;
+                let tree = new_api.then(|| self.null_device(&source)).transpose()?;
                 let (null_path, path) = (nul("/dev/null"), nul(path));
-                let null = wire_source(Some(tree), &null_path, &source);
+                let null = wire_source(tree, &null_path, &source);
                 self.put(step, &Op::MaskPath { null, path: path.text(), new_api: *new_api });
                 return Ok(());
             }

@@ -65,9 +65,12 @@ pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Pr
     drop(program); // init's end of the control socket with it: end of file must mean what it says
     let mut early = None;
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
-    let _ = pidfd::wait(stage1.pidfd.as_fd(), true, true); // ended after its word; reaped by somebody else
-    let created = first?;
-    match finish(&created, around, &page, early, progress) {
+    // Stage 1 ended after its word; it is reaped when there is nothing to wait for.
+    let reap = || pidfd::wait(stage1.pidfd.as_fd(), true, true);
+    let created = first.inspect_err(|_| drop(reap()))?;
+    let finished = finish(&created, around, &page, early, progress);
+    let _ = reap(); // reaped by somebody else
+    match finished {
         Ok(()) => Ok(created),
         Err(error) => {
             created.undo();
@@ -258,16 +261,16 @@ fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
     let is = |detail: Detail| page.detail == detail as u32;
     let words = Detail::words(page.detail);
     if is(Detail::NotFound) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}"));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}")).with_worded_errno(page.errno);
     }
     if is(Detail::ProgramMissing) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory"));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory")).with_worded_errno(page.errno);
     }
     if is(Detail::ProgramDenied) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno)));
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
     }
     if is(Detail::Execve) {
-        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno)));
+        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
     }
     if [Detail::HookFailed, Detail::HookSignaled, Detail::HookTimeout].into_iter().any(is) {
         let (path, number) = text.split_once('\0').unwrap_or((text, "?"));

@@ -37,15 +37,25 @@ pub(crate) enum Ended {
 /// Waits for a child's end, and takes it (`reap`) or leaves it. `None`: not ended yet (`block` unset),
 /// `Err(ECHILD)`: not our child, or taken by somebody else. waitid(2)
 pub(crate) fn wait(process: BorrowedFd<'_>, block: bool, reap: bool) -> Result<Option<Ended>, Errno> {
+    let id = libc::id_t::try_from(process.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+    wait_for(libc::P_PIDFD, id, block, reap)
+}
+
+/// The same by number, which can't be somebody else's as long as the process is our child.
+pub(crate) fn wait_child(pid: i32, block: bool, reap: bool) -> Result<Option<Ended>, Errno> {
+    let id = libc::id_t::try_from(pid).map_err(|_| Errno::ECHILD)?;
+    wait_for(libc::P_PID, id, block, reap)
+}
+
+fn wait_for(kind: libc::idtype_t, id: libc::id_t, block: bool, reap: bool) -> Result<Option<Ended>, Errno> {
     let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WEXITED
         | libc::__WALL
         | if block { 0 } else { libc::WNOHANG }
         | if reap { 0 } else { libc::WNOWAIT };
-    let id = libc::id_t::try_from(process.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     loop {
         // SAFETY: `info` is a siginfo_t of the kernel's size, which the call fills in.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), flags) };
+        let result = unsafe { libc::waitid(kind, id, info.as_mut_ptr(), flags) };
         match Errno::result(result) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

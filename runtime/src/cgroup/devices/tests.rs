@@ -1,3 +1,5 @@
+//! Device rules as lists of cgroup v1 and as an order for the filter of v2.
+
 use super::*;
 
 /// `+c 1:3 rw` allows, `-a *:* rwm` denies.

@@ -1,3 +1,5 @@
+//! The limits of config.json as the files of cgroup v1 and v2.
+
 use super::*;
 
 fn facts(version: Version) -> Facts {
