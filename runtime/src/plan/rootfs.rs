@@ -175,7 +175,14 @@ pub(crate) fn switch(config: &Config, request: &Request, facts: &Facts, steps: &
     // Shared or unbindable from here on: before the switch it would have kept the switch from working.
     let late = config.rootfs_propagation.map(|propagation| propagation.0).filter(|flags| flags & (ms::SHARED | ms::UNBINDABLE) != 0);
     if let Some(flags) = late {
-        steps.push("linux.rootfsPropagation", Action::TargetPropagation { target: "/".to_owned(), flags: vec![flags], new_api: facts.new_api() });
+        let new_api = facts.new_api();
+        steps.push("linux.rootfsPropagation", Action::TargetPropagation { target: "/".to_owned(), flags: vec![flags], new_api });
+        // What the root's word reached recursively has a word of its own again.
+        let own = config.mounts.iter().enumerate().filter(|(_, mount)| flags & ms::REC != 0 && !mount.options.propagation.is_empty());
+        for (index, mount) in own {
+            let (target, flags) = (mount.destination.clone(), mount.options.propagation.clone());
+            steps.push(format!("mounts[{index}] ({target})"), Action::TargetPropagation { target, flags, new_api });
+        }
     }
 }
 

@@ -4,14 +4,15 @@
 //! entry the container must show the caller's own namespace.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::config::{bind, namespace, no_namespace, set, strip, user_namespace};
+use crate::config::{bind, mount, namespace, no_namespace, set, strip, user_namespace};
 use crate::holder::{Holder, proc_name};
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
-use crate::suite::{Check, Known};
+use crate::suite::{Check, Known, ensure};
 
 const NO_TIME: Known = &[("runc", "1.1 knows no time namespaces")];
 
@@ -85,6 +86,11 @@ fn held(kind: &str, scene: &Scene<'_>) -> String {
         .unwrap_or_default()
 }
 
+/// Without mounts there is no /proc inside to ask.
+fn mount_namespace(_: &Scene<'_>, pid: i32) -> Check<String> {
+    Ok(link(&format!("/proc/{pid}/ns/mnt")))
+}
+
 fn whole_of(scene: &Scene<'_>, seen: &str) -> bool {
     let _ = scene;
     seen.split_whitespace()
@@ -105,29 +111,45 @@ pub(crate) const PROPERTIES: &[Property] = &[
     joined!("linux.namespaces.cgroup.path", "cgroup", "cgroup", &[]),
     joined!("linux.namespaces.time.path", "time", "time", NO_TIME),
     Property {
+        // A runtime may refuse to mount in a namespace that it did not make, so the config mounts nothing.
         name: "linux.namespaces.mount.path",
-        prepare: |scene| hold(scene, "mount"),
+        prepare: |scene| {
+            hold(scene, "mount")?;
+            // runc wants a /proc in the root that it finds.
+            let (namespace, target) = (held("mount", scene), scene.path("rootfs/proc"));
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--mount={namespace}")).args(["mount", "--rbind", "/proc"]);
+            ensure!(command.arg(target).status()?.success(), "nsenter failed");
+            Ok(())
+        },
         set: |scene, config| {
+            set(config, "/mounts", json!([]));
             namespace(
                 config,
                 json!({ "type": "mount", "path": held("mount", scene) }),
             )
         },
-        strip: |config| namespace(config, json!({ "type": "mount" })),
-        probe: Probe::Script("readlink /proc/self/ns/mnt"),
+        strip: |config| {
+            namespace(config, json!({ "type": "mount" }));
+            mount(config, "/proc", "proc", "proc", &[]);
+        },
+        probe: Probe::Created(mount_namespace),
         expect: Expect::That(|scene, seen| !seen.is_empty() && seen == link(&held("mount", scene))),
         ..PROPERTY
     },
     Property {
         name: "linux.namespaces.mount",
-        // In its stripped run the container mounts in its caller's namespace: one made for it.
+        // In its stripped run the container stays in its caller's namespace: one made for it.
         prepare: |scene| {
-            scene.setup = "readlink /proc/self/ns/mnt > caller";
+            scene.setup = "readlink /proc/self/ns/mnt > caller; mount --rbind /proc rootfs/proc";
             Ok(())
         },
-        set: |_, config| namespace(config, json!({ "type": "mount" })),
+        set: |_, config| {
+            set(config, "/mounts", json!([]));
+            namespace(config, json!({ "type": "mount" }))
+        },
         strip: |config| no_namespace(config, "mount"),
-        probe: Probe::Script("readlink /proc/self/ns/mnt"),
+        probe: Probe::Created(mount_namespace),
         expect: Expect::That(|scene, seen| {
             let caller = fs::read_to_string(scene.path("caller")).unwrap_or_default();
             seen.starts_with("mnt:[") && caller.starts_with("mnt:[") && seen != caller.trim()
