@@ -16,8 +16,6 @@
 //! one, and below it, is anything killed; only such a one is removed for good.
 //! Nothing here changes the calling process, and each wait has a deadline.
 
-#![allow(unused_imports)] // until the container life cycle uses all of it
-
 mod create;
 mod device_filter;
 mod devices;
@@ -39,7 +37,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 pub(crate) use device_filter::program as device_program;
-pub(crate) use devices::{DEFAULT_RULES, lines as device_lines};
+pub(crate) use devices::lines as device_lines;
 pub(crate) use layout::Layout;
 pub(crate) use limits::{Facts, Version, Write, compile};
 pub(crate) use paths::{Directories, Directory, directories};
@@ -89,11 +87,6 @@ impl Cgroup {
     /// there before told apart.
     pub(crate) fn directories(&self) -> Directories {
         Directories(self.nodes.iter().map(|node| node.place.clone()).collect())
-    }
-
-    /// No directory of it exists.
-    pub(crate) fn is_absent(&self) -> bool {
-        self.nodes.is_empty()
     }
 
     /// Writes limits. A write that the kernel refuses for the value is tried

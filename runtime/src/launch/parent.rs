@@ -67,7 +67,9 @@ pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Pr
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
     // Stage 1 ended after its word; it is reaped when there is nothing to wait for.
     let reap = || pidfd::wait(stage1.pidfd.as_fd(), true, true);
-    let created = first.inspect_err(|_| drop(reap()))?;
+    let created = first.inspect_err(|_| {
+        let _ = reap(); // it has failed; what counts is why
+    })?;
     let finished = finish(&created, around, &page, early, progress);
     let _ = reap(); // reaped by somebody else
     match finished {

@@ -1,0 +1,82 @@
+# longshore: build, show, test. Needs Debian with Rust; installs what else it needs.
+
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+MUSL   := $(subst -gnu,-musl,$(TARGET))
+# The release command is for musl where that target is installed, else for glibc; static either way.
+HAVE_MUSL := $(shell test -d "$$(rustc --print sysroot)/lib/rustlib/$(MUSL)" && echo yes)
+ifeq ($(HAVE_MUSL),yes)
+TRIPLE := $(MUSL)
+else
+TRIPLE := $(TARGET)
+endif
+OUT    := target/$(TRIPLE)/release
+TOOLS  := target/$(TARGET)/release
+PREFIX ?= /usr/local
+RUNC   ?= runc
+CRUN   ?= crun
+export LIBSECCOMP_LINK_TYPE ?= static
+export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
+
+BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
+TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-tools ca-certificates
+
+.PHONY: build install demo test test-unit test-spec test-robust bench soak check fuzz packages-build packages-test clean
+
+build: packages-build
+	cargo build --release --locked -p longshore-shim --target $(TRIPLE)
+	mkdir -p bin && cp $(OUT)/longshore bin/longshore
+
+install: build
+	install -D -m 0755 bin/longshore $(DESTDIR)$(PREFIX)/bin/longshore
+
+demo: build packages-test
+	demo/run
+
+# Everything CI runs, in its order: fast things first.
+test: build packages-test check test-unit test-spec test-robust
+
+test-unit:
+	cargo test --locked --workspace --exclude longshore-init
+	cargo test --locked -p longshore-init
+
+$(TOOLS)/spec-tests: packages-build
+	cargo build --release --locked -p longshore-spec-tests
+
+test-spec: build $(TOOLS)/spec-tests
+	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore
+	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --cgroup2-view
+	$(TOOLS)/spec-tests --runtime "$$(command -v $(RUNC))"
+
+test-robust: build $(TOOLS)/spec-tests
+	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore
+
+bench: build packages-test
+	cargo build --release --locked -p longshore-benches
+	cargo build --release --locked -p longshore --examples
+	$(TOOLS)/micro
+	$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --runc "$$(command -v $(RUNC))" --crun "$$(command -v $(CRUN))" \
+	    --library $(CURDIR)/$(TOOLS)/examples/bench_server
+
+# The long counts: CI runs a tenth of them.
+soak: build packages-test $(TOOLS)/spec-tests
+	LONGSHORE_SOAK=1 cargo test --release --locked -p longshore --tests
+	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore --soak
+
+check: packages-build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p longshore
+	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "check: cargo-deny is not installed, its part is left out"; fi
+
+fuzz:
+	fuzz/run
+
+packages-build:
+	@scripts/packages $(BUILD_PACKAGES)
+
+packages-test:
+	@scripts/packages $(TEST_PACKAGES)
+
+clean:
+	cargo clean
+	rm -rf bin
