@@ -33,6 +33,9 @@ mod container;
 mod error;
 pub mod foreground;
 mod host;
+#[cfg(feature = "_internals")]
+#[doc(hidden)]
+pub mod internals;
 mod launch;
 mod plan;
 mod runtime;

@@ -1,0 +1,107 @@
+//! Doors for this project's fuzz targets and micro-benchmarks. No part of the interface.
+
+use crate::cgroup::{self, Directories};
+use crate::config::Config;
+use crate::config::mount_options::MountOptions;
+use crate::launch::{self, Link};
+use crate::plan::{self, Facts, Plan, Request};
+use crate::wire::{Frame, Op, Reader, get_header};
+use std::os::fd::AsFd;
+
+fn facts() -> Facts {
+    let controllers = ["memory", "cpu", "cpuset", "pids", "devices", "freezer"].map(str::to_owned).to_vec();
+    Facts {
+        privileged: false,
+        mount_api: false,
+        mount_setattr: false,
+        clone3: true,
+        bounding: u64::MAX,
+        cgroup: cgroup::Facts { version: cgroup::Version::V2, controllers },
+        cgroup_directories: Directories(Vec::new()),
+        owned_by_user: Vec::new(),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        id: "fuzz".into(),
+        bundle: "/bundle".into(),
+        no_pivot: false,
+        new_keyring: true,
+        console: true,
+        extra_fds: 0,
+        program_fd: false,
+    }
+}
+
+fn compile(json: &[u8]) -> Option<(Config, Plan)> {
+    let config = Config::parse(json).ok()?;
+    let plan = plan::compile(&config, &request(), &facts()).ok()?;
+    Some((config, plan))
+}
+
+/// config.json → `Config`; whether it is one.
+#[must_use]
+pub fn parse(json: &[u8]) -> bool {
+    Config::parse(json).is_ok()
+}
+
+/// config.json → plan → text.
+#[must_use]
+pub fn plan_text(json: &[u8]) -> Option<String> {
+    compile(json).map(|(_, plan)| format!("{plan}{}", plan.to_json()))
+}
+
+/// config.json → plan → linked program, without anything of a host.
+///
+/// # Errors
+/// As linking has them.
+pub fn link(json: &[u8]) -> crate::Result<bool> {
+    let Some((config, plan)) = compile(json) else { return Ok(false) };
+    let null = std::fs::File::open("/dev/null").map_err(|error| crate::Error::system("cannot open /dev/null", error))?;
+    let (listener, control) = crate::sys::socket::pair().map_err(|errno| crate::Error::system("cannot make a socket pair", errno))?;
+    let facts = facts();
+    let link = Link {
+        config: &config,
+        plan: &plan,
+        facts: &facts,
+        rootfs: "/bundle/rootfs",
+        state_root: std::path::Path::new("/tmp"),
+        cgroup: None,
+        stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
+        extra: &[],
+        console: Some(null.as_fd()),
+        program: None,
+        listener,
+        control,
+        hook_state: (String::new(), String::new()),
+        stop_at_steps: false,
+    };
+    launch::link(link).map(|_| true)
+}
+
+/// The words of one mount.
+#[must_use]
+pub fn mount_options(words: &[String]) -> bool {
+    MountOptions::parse(words).is_ok_and(|options| options.mount2_data().len() <= words.iter().map(|word| word.len() + 1).sum())
+}
+
+/// Frames and operations as they come over the wire: reads what it can, never more than there is.
+#[must_use]
+pub fn wire(bytes: &[u8]) -> usize {
+    let mut input = Reader::new(bytes);
+    let mut count = usize::from(Frame::from_bytes(bytes).is_some());
+    if get_header(&mut input).is_some() {
+        while let Some((step, op)) = Op::get(&mut input) {
+            // What was read is what would be written.
+            let (mut once, mut twice) = (Vec::new(), Vec::new());
+            op.put(step, &mut once);
+            if let Some((step, again)) = Op::get(&mut Reader::new(&once)) {
+                again.put(step, &mut twice);
+            }
+            assert_eq!(once, twice);
+            count += 1;
+        }
+    }
+    count
+}
