@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const RECORD: &str = "state.json";
+/// The first record has a name of its own: a rename over a file makes some filesystems write at once.
+const INTENT: &str = "intent.json";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
 /// Short: it goes into sun_path after /proc/self/fd/N/.
@@ -136,23 +138,26 @@ impl Entry {
 
     /// The first record. Half written it is a damaged one, which the links make good for.
     pub(crate) fn write_intent(&self, record: &Record) -> Result<()> {
+        self.write_new(INTENT, record)
+    }
+
+    /// The record, whole or not at all; what it replaces is the intent's meaning, not its file.
+    pub(crate) fn write(&self, record: &Record) -> Result<()> {
+        self.write_new(".state.json.new", record)?;
+        let renamed = std::fs::rename(self.path.join(".state.json.new"), self.path.join(RECORD));
+        renamed.map_err(|error| Error::system(format!("cannot write the state of container {}", self.id), error))
+    }
+
+    fn write_new(&self, name: &str, record: &Record) -> Result<()> {
         let refused = |error: std::io::Error| Error::system(format!("cannot write the state of container {}", self.id), error);
-        let mut file = File::options().write(true).create_new(true).open(self.path.join(RECORD)).map_err(refused)?;
+        let mut file = File::options().write(true).create_new(true).open(self.path.join(name)).map_err(refused)?;
         file.write_all(record.to_json().to_string().as_bytes()).map_err(refused)
     }
 
-    /// Replaces the record; a reader sees the old one or the new one.
-    pub(crate) fn write(&self, record: &Record) -> Result<()> {
-        let refused = |error: std::io::Error| Error::system(format!("cannot write the state of container {}", self.id), error);
-        let new = self.path.join(".state.json.new");
-        let mut file = File::options().write(true).create(true).truncate(true).open(&new).map_err(refused)?;
-        file.write_all(record.to_json().to_string().as_bytes()).map_err(refused)?;
-        std::fs::rename(&new, self.path.join(RECORD)).map_err(refused)
-    }
-
     pub(crate) fn read(&self) -> Stored {
+        let open = File::open(self.path.join(RECORD)).or_else(|_| File::open(self.path.join(INTENT)));
         let mut text = String::new();
-        let read = File::open(self.path.join(RECORD)).and_then(|file| file.take(RECORD_MAX).read_to_string(&mut text));
+        let read = open.and_then(|file| file.take(RECORD_MAX).read_to_string(&mut text));
         let value = read.ok().and_then(|_| serde_json::from_str(&text).ok());
         match value.as_ref().and_then(Record::from_json) {
             Some(record) => Stored::Whole(Box::new(record)),
