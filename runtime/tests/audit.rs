@@ -25,7 +25,7 @@ const PATHLESS: &[&str] = &[
 /// What is wrong with a call of init's after it has its root, if anything. `inside`: the root has
 /// been switched, so that the names by which the user's program is found are the container's own.
 fn wrong(line: &str, rootfs: &str, inside: bool) -> Option<&'static str> {
-    let Some((name, arguments)) = line.split_once('(') else { return None }; // an exit or a signal
+    let (name, arguments) = line.split_once('(')?; // an exit or a signal has none
     let arguments = arguments.rsplit_once(") ").map_or(arguments, |(arguments, _)| arguments);
     let mut parts = arguments.split(", ");
     let first = parts.next().unwrap_or_default();

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const THREADS: usize = 16;
-const LIVES: usize = 4;
+const LIVES: usize = 10;
 const SECRETS: usize = 500;
 
 type Snapshot = BTreeMap<String, String>;
@@ -78,8 +78,8 @@ fn snapshot(inside: &BTreeSet<i32>) -> Snapshot {
     all.insert("dumpable".to_owned(), prctl(libc::PR_GET_DUMPABLE).to_string());
     all.insert("subreaper".to_owned(), prctl(libc::PR_GET_CHILD_SUBREAPER).to_string());
     all.insert("keyring".to_owned(), session_keyring().to_string());
-    // SAFETY: takes numbers; 0 means "me".
-    all.insert("session and group".to_owned(), format!("{:?}", unsafe { (libc::getsid(0), libc::getpgid(0)) }));
+    let (session, group) = (nix::unistd::getsid(None).unwrap(), nix::unistd::getpgrp());
+    all.insert("session and group".to_owned(), format!("{session} {group}"));
     for entry in fs::read_dir("/proc/self/task").unwrap().flatten() {
         let thread = entry.file_name().into_string().unwrap();
         for namespace in fs::read_dir(entry.path().join("ns")).into_iter().flatten().flatten() {
@@ -224,6 +224,45 @@ fn no_call_changes_the_program() {
     storm_is_invisible(&stage);
 }
 
+/// What changes when it is done, and the doing.
+type Violation = (&'static str, fn() -> bool);
+
+/// A change that is undone at once is seen as well, by the sampler.
+#[test]
+fn control_the_sampler_sees_what_is_undone() {
+    if !require_root() {
+        return;
+    }
+    let _watchdog = watchdog(60);
+    if role().is_none() {
+        succeed(again(&[], "control_the_sampler_sees_what_is_undone", "violator"));
+        return;
+    }
+    let (seen, never) = (AtomicBool::new(false), AtomicBool::new(false));
+    let dumpable = |on: i32| {
+        // SAFETY: takes numbers.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, on) }, 0);
+    };
+    let gate = Barrier::new(2);
+    thread::scope(|scope| {
+        let (gate, seen) = (&gate, &seen);
+        scope.spawn(move || {
+            gate.wait(); // in the snapshot, as the library's threads are
+            gate.wait();
+            while !seen.load(Ordering::Acquire) {
+                dumpable(0);
+                dumpable(1);
+            }
+        });
+        gate.wait();
+        let then = snapshot(&BTreeSet::new());
+        let sampler = scope.spawn(|| sample(then, &Snapshot::new(), BTreeSet::new(), &never));
+        gate.wait();
+        assert!(sampler.join().is_err(), "nothing was seen");
+        seen.store(true, Ordering::Release);
+    });
+}
+
 /// What a library must not do: each must be seen, by its name.
 #[test]
 fn control_the_checker_sees_violations() {
@@ -237,7 +276,7 @@ fn control_the_checker_sees_violations() {
     }
     let nobody = BTreeSet::new();
     // SAFETY: each of these takes numbers or a live string, in a process made to be spoilt.
-    let violations: [(&str, fn() -> bool); 10] = [
+    let violations: [Violation; 10] = [
         ("dumpable", || unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) } == 0),
         ("subreaper", || unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } == 0),
         ("/Umask", || unsafe { libc::umask(0o7) } != 0o7),

@@ -61,7 +61,11 @@ pub fn role() -> Option<String> {
 
 /// This test binary again, running one test in the given role.
 pub fn again(wrapper: &[&str], test: &str, role: &str) -> Command {
-    let executable = std::env::current_exe().unwrap();
+    again_as(&std::env::current_exe().unwrap(), wrapper, test, role)
+}
+
+/// The same from a copy of the binary: for another user, who may not reach this one.
+pub fn again_as(executable: &Path, wrapper: &[&str], test: &str, role: &str) -> Command {
     let mut command = match wrapper {
         [] => Command::new(executable),
         [program, rest @ ..] => {
