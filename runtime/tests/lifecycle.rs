@@ -330,7 +330,7 @@ fn as_an_ordinary_user() {
     if role().is_some() {
         let stage = Stage::new();
         let runtime = longshore::Runtime::builder().state_root(stage.dir.join("own")).cgroups(longshore::CgroupDriver::None).build().unwrap();
-        let mut config = stage.script("user", "id -u; echo $$; cat /marker; wc -c < /proc/keys; (echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo refused");
+        let mut config = stage.script("user", "id -u; echo $$; cat /marker; wc -c < /proc/keys; grep -c ' /proc/keys ' /proc/self/mountinfo; grep -c ' /proc/sys ro' /proc/self/mountinfo; (echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo refused");
         let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
         config["linux"]["uidMappings"] = map.clone();
         config["linux"]["gidMappings"] = map;
@@ -343,7 +343,7 @@ fn as_an_ordinary_user() {
         mounts[2]["options"].as_array_mut().unwrap().pop();
         let bundle = stage.bundle("user", &config);
         let container = runtime.container("user").bundle(bundle).stdin(Stdio::null()).stdout(Stdio::piped()).create().unwrap();
-        assert_eq!(finish(container).unwrap(), (ExitStatus::Exited(0), "0\n1\nthe container's root\n0\nrefused\n".to_owned()));
+        assert_eq!(finish(container).unwrap(), (ExitStatus::Exited(0), "0\n1\nthe container's root\n0\n1\n1\nrefused\n".to_owned()));
         return;
     }
     if !require_root() || !(have("setpriv") || skip("needs setpriv")) {
