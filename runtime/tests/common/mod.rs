@@ -8,7 +8,7 @@
 use longshore::{Container, ContainerBuilder, ExitStatus, Process, Runtime, Stdio};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +47,8 @@ pub fn watchdog(seconds: u64) -> Watchdog {
     let (alive, ended) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         if ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("watchdog: still busy after {seconds} s");
+            // Nobody may be left to read it.
+            let _ = writeln!(std::io::stderr(), "watchdog: still busy after {seconds} s");
             std::process::abort();
         }
     });
