@@ -5,10 +5,8 @@
 
 mod common;
 
-use common::{Stage, again, require_root, role, succeed, watchdog};
+use common::{MOUNT_API, Stage, again, refuse, require_root, role, succeed, watchdog};
 use longshore::ExitStatus;
-
-const MOUNT_API: &[libc::c_long] = &[libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_open_tree, libc::SYS_move_mount];
 
 const LANES: &[(&str, &[libc::c_long])] = &[
     ("clone3", &[libc::SYS_clone3]),
@@ -59,21 +57,6 @@ while read id parent device root place options rest; do echo mounted $place $opt
 ls -l /dev/null /dev/fd /dev/ptmx | while read mode rest; do echo $mode; done
 cat /proc/self/cgroup | wc -l
 "#;
-
-/// Answers `calls` with `errno`, for this thread and all that it makes.
-fn refuse(calls: &[libc::c_long], errno: i32) {
-    let statement = |code: u32, jt: usize, jf: u8, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: u8::try_from(jt).unwrap(), jf, k };
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
-    for (index, call) in calls.iter().enumerate() {
-        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, calls.len() - index, 0, u32::try_from(*call).unwrap()));
-    }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned()));
-    let program = libc::sock_fprog { len: u16::try_from(filter.len()).unwrap(), filter: filter.as_mut_ptr() };
-    // SAFETY: the program and its statements live over the call, which copies them.
-    let installed = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
-    assert_eq!(installed, 0, "{}", std::io::Error::last_os_error());
-}
 
 fn default_container() -> String {
     let stage = Stage::new();

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Stage, again, finish, require_root, role, succeed, wait, watchdog};
+use common::{Stage, again, again_as, finish, have, skip, require_root, role, succeed, wait, watchdog};
 use longshore::{ErrorKind, ExitStatus, Status, Stdio};
 use serde_json::json;
 use std::fs::{self, File};
@@ -321,4 +321,36 @@ fn as_pid_1() {
         return one_life();
     }
     succeed(again(&["unshare", "--pid", "--fork", "--mount-proc"], "as_pid_1", "first"));
+}
+
+/// An ordinary user: a user namespace that maps nobody else, no cgroup, bind sources by path.
+#[test]
+fn as_an_ordinary_user() {
+    let _watchdog = watchdog(60);
+    if role().is_some() {
+        let stage = Stage::new();
+        let runtime = longshore::Runtime::builder().state_root(stage.dir.join("own")).cgroups(longshore::CgroupDriver::None).build().unwrap();
+        let mut config = stage.script("user", "id -u; echo $$; cat /marker; wc -c < /proc/keys; grep -c ' /proc/keys ' /proc/self/mountinfo; grep -c ' /proc/sys ro' /proc/self/mountinfo; (echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo refused");
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        config["linux"]["uidMappings"] = map.clone();
+        config["linux"]["gidMappings"] = map;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        config["linux"].as_object_mut().unwrap().remove("resources");
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        // Its gid isn't mapped, and there is no cgroup of ours to show.
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.truncate(6);
+        mounts[2]["options"].as_array_mut().unwrap().pop();
+        let bundle = stage.bundle("user", &config);
+        let container = runtime.container("user").bundle(bundle).stdin(Stdio::null()).stdout(Stdio::piped()).create().unwrap();
+        assert_eq!(finish(container).unwrap(), (ExitStatus::Exited(0), "0\n1\nthe container's root\n0\n1\n1\nrefused\n".to_owned()));
+        return;
+    }
+    if !require_root() || !(have("setpriv") || skip("needs setpriv")) {
+        return;
+    }
+    let stage = Stage::new();
+    let copy = stage.dir.join("test");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    succeed(again_as(&copy, &["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"], "as_an_ordinary_user", "user"));
 }

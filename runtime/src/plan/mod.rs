@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod golden_tests;
 mod namespaces;
 mod order;
 mod process;

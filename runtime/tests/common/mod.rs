@@ -8,7 +8,7 @@
 use longshore::{Container, ContainerBuilder, ExitStatus, Process, Runtime, Stdio};
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +47,8 @@ pub fn watchdog(seconds: u64) -> Watchdog {
     let (alive, ended) = mpsc::channel::<()>();
     std::thread::spawn(move || {
         if ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("watchdog: still busy after {seconds} s");
+            // Nobody may be left to read it.
+            let _ = writeln!(std::io::stderr(), "watchdog: still busy after {seconds} s");
             std::process::abort();
         }
     });
@@ -61,7 +62,11 @@ pub fn role() -> Option<String> {
 
 /// This test binary again, running one test in the given role.
 pub fn again(wrapper: &[&str], test: &str, role: &str) -> Command {
-    let executable = std::env::current_exe().unwrap();
+    again_as(&std::env::current_exe().unwrap(), wrapper, test, role)
+}
+
+/// The same from a copy of the binary: for another user, who may not reach this one.
+pub fn again_as(executable: &Path, wrapper: &[&str], test: &str, role: &str) -> Command {
     let mut command = match wrapper {
         [] => Command::new(executable),
         [program, rest @ ..] => {
@@ -239,4 +244,22 @@ pub fn config(rootfs: &Path, cgroup: &str, args: &[&str]) -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         }
     })
+}
+
+/// The calls that came together as the new way to mount.
+pub const MOUNT_API: &[libc::c_long] = &[libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_open_tree, libc::SYS_move_mount];
+
+/// Answers `calls` with `errno`, for this thread and all that it makes.
+pub fn refuse(calls: &[libc::c_long], errno: i32) {
+    let statement = |code: u32, jt: usize, jf: u8, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: u8::try_from(jt).unwrap(), jf, k };
+    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    for (index, call) in calls.iter().enumerate() {
+        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, calls.len() - index, 0, u32::try_from(*call).unwrap()));
+    }
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
+    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned()));
+    let program = libc::sock_fprog { len: u16::try_from(filter.len()).unwrap(), filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its statements live over the call, which copies them.
+    let installed = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    assert_eq!(installed, 0, "{}", std::io::Error::last_os_error());
 }

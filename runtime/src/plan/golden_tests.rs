@@ -1,0 +1,192 @@
+//! Golden plans: each config.json in `tests/golden`, compiled against fixed
+//! facts, must give the plan beside it. `UPDATE_GOLDEN=1` rewrites them;
+//! reviewers read the difference.
+
+use super::{Facts, Request, compile};
+use crate::cgroup::{self, Directories, Directory, Version};
+use crate::config::{Config, NamespaceKind};
+use std::fs;
+use std::path::PathBuf;
+
+/// A host with all that there is, on cgroup v2.
+fn facts(id: &str) -> Facts {
+    let directory = Directory { controllers: String::new(), mount: "/sys/fs/cgroup".to_owned(), path: id.to_owned(), existing: false };
+    let controllers = ["cpuset", "cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+    Facts {
+        privileged: true,
+        mount_api: true,
+        mount_setattr: true,
+        clone3: true,
+        bounding: (1 << 41) - 1,
+        cgroup: cgroup::Facts { version: Version::V2, controllers },
+        cgroup_directories: Directories(vec![directory]),
+        owned_by_user: Vec::new(),
+    }
+}
+
+fn on_v1(facts: &mut Facts) {
+    let hierarchies = [("cpu,cpuacct", "cpu,cpuacct"), ("cpuset", "cpuset"), ("memory", "memory"), ("pids", "pids"), ("name=systemd", "systemd")];
+    let directory = |(controllers, name): (&str, &str)| Directory {
+        controllers: controllers.to_owned(),
+        mount: format!("/sys/fs/cgroup/{name}"),
+        path: "golden".to_owned(),
+        existing: false,
+    };
+    let controllers = ["cpu", "cpuacct", "cpuset", "memory", "pids", "name=systemd"].map(str::to_owned).to_vec();
+    facts.cgroup = cgroup::Facts { version: Version::V1, controllers };
+    facts.cgroup_directories = Directories(hierarchies.map(directory).to_vec());
+}
+
+/// What a case has of its own beside its configuration.
+fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
+    match case {
+        "limits-v1" => on_v1(facts),
+        "legacy-mounts" => {
+            on_v1(facts);
+            (facts.mount_api, facts.mount_setattr, facts.clone3) = (false, false, false);
+        }
+        "joined-userns" => facts.owned_by_user = vec![NamespaceKind::Network],
+        "no-pivot" => request.no_pivot = true,
+        "no-mount-namespace" => (request.new_keyring, facts.cgroup_directories) = (false, Directories(Vec::new())),
+        "capabilities-missing" => facts.bounding = 1, // CAP_CHOWN
+        "terminal" => request.console = true,
+        "umask" => (request.extra_fds, request.program_fd) = (2, true),
+        "rootless" => {
+            facts.privileged = false;
+            facts.cgroup_directories = Directories(Vec::new());
+        }
+        _ => {}
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The names of the cases, sorted.
+fn cases() -> Vec<String> {
+    let names = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut cases: Vec<_> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+    cases.sort();
+    cases
+}
+
+fn plan(case: &str) -> String {
+    let json = fs::read(directory().join(format!("{case}.json"))).unwrap();
+    let config = Config::parse(&json).unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
+    let mut facts = facts("golden");
+    let mut request = Request {
+        id: "golden".to_owned(),
+        bundle: "/bundle".to_owned(),
+        no_pivot: false,
+        new_keyring: true,
+        console: false,
+        extra_fds: 0,
+        program_fd: false,
+    };
+    adjust(case, &mut facts, &mut request);
+    let plan = compile(&config, &request, &facts).unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
+    let warnings: String = plan.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    format!("{plan}{warnings}")
+}
+
+#[test]
+fn plans_are_as_written() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let (file, got) = (directory().join(format!("{case}.plan")), plan(&case));
+        let expect = fs::read_to_string(&file).unwrap_or_default();
+        if update && expect != got {
+            fs::write(&file, &got).unwrap();
+        } else if expect != got {
+            let line = expect.lines().zip(got.lines()).find(|(expect, got)| expect != got);
+            wrong.push(format!("{case}: {}", line.map_or("lines are missing".to_owned(), |(expect, got)| format!("\n- {expect}\n+ {got}"))));
+        }
+    }
+    assert!(wrong.is_empty(), "UPDATE_GOLDEN=1 rewrites:\n{}", wrong.join("\n"));
+}
+
+/// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
+const PROPERTIES: [(&str, &str); 60] = [
+    ("root.path", "attach root filesystem /bundle/rootfs"),
+    ("root.path", "pivot"),
+    ("root.path", "change root to the attached"),
+    ("root.path", "change root to the root filesystem"),
+    ("root.readonly", "read-only"),
+    ("mounts[", "mount proc"),
+    ("mounts[", "(mount)"),
+    ("mounts[", "clone tree"),
+    ("mounts[", "by path"),
+    ("mounts[", "rnosuid"),
+    ("mounts[", "make /b shared"),
+    ("mounts[", "make /dev read-only"),
+    ("hostname", "set hostname"),
+    ("domainname", "set domainname"),
+    ("process.terminal", "open a terminal"),
+    ("process.terminal", "controlling"),
+    ("process.args", "look up"),
+    ("process.args", "execve sh"),
+    ("process.args", "the caller's descriptor"),
+    ("process", "but stdio and 2 more"),
+    ("process.cwd", "make directory /work/here"),
+    ("process.cwd", "change directory"),
+    ("process.user.umask", "0077"),
+    ("process.user.umask", "0022"),
+    ("process.user", "uid 1000, gid 1000, groups 5 6"),
+    ("process.user", "groups unchanged"),
+    ("process.capabilities.bounding", "CAP_SYS_ADMIN"),
+    ("process.capabilities.inheritable", "CAP_KILL"),
+    ("process.capabilities.ambient", "CAP_KILL"),
+    ("process.capabilities", "effective: CAP_CHOWN"),
+    ("process.rlimits", "set RLIMIT_NOFILE"),
+    ("process.rlimits", "wait: host sets RLIMIT_NOFILE"),
+    ("process.noNewPrivileges", "no_new_privs"),
+    ("process.oomScoreAdj", "set oom_score_adj"),
+    ("linux.uidMappings", "uids 0:100000:65536, gids 0:100000:65536 host sets oom_score_adj = 300"),
+    ("hooks.createRuntime", "/bin/one /bin/two"),
+    ("hooks.startContainer[1]", "/bin/again"),
+    ("linux.namespaces", "new namespaces: pid mount network ipc uts"),
+    ("linux.namespaces", "new namespaces: user pid"),
+    ("linux.namespaces", "into its cgroup"),
+    ("linux.namespaces[", "join network namespace /run/netns/web"),
+    ("linux.namespaces[", "join pid namespace"),
+    ("linux.namespaces[", "join user namespace"),
+    ("linux.namespaces[", "new namespaces: time"),
+    ("linux.namespaces[", "new namespaces: cgroup"),
+    ("linux.namespaces[", "bring lo up"),
+    ("linux.cgroupsPath", "create cgroup"),
+    ("linux.cgroupsPath", "join the cgroup"),
+    ("linux.resources.pids.limit", "pids.max = 100"),
+    ("linux.resources.memory.limit", "memory.max = 134217728"),
+    ("linux.resources.memory.limit", "memory.limit_in_bytes"),
+    ("linux.resources.cpu", "cpu.max"),
+    ("linux.resources.cpu", "cpu.cfs_quota_us"),
+    ("linux.resources.devices", "device rules"),
+    ("linux.devices[", "make /dev/fuse c 10:229 mode 666 owner 1:2"),
+    ("linux.devices[", "clone /dev/fuse onto"),
+    ("linux.seccomp", "install filter"),
+    ("linux.maskedPaths[", "mask /proc/kcore"),
+    ("linux.readonlyPaths[", "make /proc/sys read-only"),
+    ("linux.rootfsPropagation", "make / shared"),
+];
+
+#[test]
+fn every_property_is_in_a_golden_line() {
+    let plans: String = cases().iter().map(|case| plan(case)).collect();
+    let has = |(path, words): &&(&str, &str)| {
+        plans.lines().any(|line| line.split_once(' ').is_some_and(|(_, rest)| rest.trim_start().starts_with(path)) && line.contains(words))
+    };
+    let missing: Vec<_> = PROPERTIES.iter().filter(|property| !has(property)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// With no_new_privs the filter goes in last; without, before the capabilities are dropped.
+#[test]
+fn filters_and_capabilities_are_in_order() {
+    for (case, expect) in [("seccomp", ["install filter", "effective:", "execve"]), ("seccomp-no-new-privileges", ["no_new_privs", "install filter", "execve"])] {
+        let plan = plan(case);
+        let places: Vec<_> = expect.iter().map(|words| plan.find(words).unwrap_or_else(|| panic!("{case}: no {words}"))).collect();
+        assert!(places.is_sorted(), "{case}: {places:?}");
+    }
+}
