@@ -165,6 +165,7 @@ fn orphaned_hook(scene: &mut Scene<'_>) -> Check {
     creating.signal(libc::SIGKILL);
     creating.wait(LIMIT)?;
     let deleted = force_delete(scene);
+    let _ = until(|| group(hook).is_empty(), ""); // SIGKILL takes its moment; what stays is told below
     let left = group(hook);
     for pid in &left {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL); // ours: found by its group

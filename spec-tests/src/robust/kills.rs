@@ -44,6 +44,7 @@ fn wanted(scene: &Scene<'_>) -> usize {
 fn furnish(scene: &mut Scene<'_>, user_namespace: bool) -> Check {
     let hook = scene.executable("hook", "#!/bin/sh\ncat > /dev/null\n")?;
     scene.file("src/file", "x")?;
+    fs::create_dir_all(scene.path("rootfs/data"))?; // root of a user namespace can't make it
     let config = &mut scene.config;
     config::set(config, "/process/args", json!(["/bin/sleep", "300"]));
     config::set(config, "/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]));

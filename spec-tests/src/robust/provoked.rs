@@ -173,6 +173,10 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/linux/seccomp", "{\"defaultAction\": \"SCMP_ACT_SHRUG\"}", "linux.seccomp"),
     bad("/linux/seccomp", "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"names\": [\"mkdir\"], \"action\": \"SCMP_ACT_NOTIFY\"}]}", "linux.seccomp"),
     bad("/linux/seccomp", "{\"defaultAction\": \"SCMP_ACT_ALLOW\", \"syscalls\": [{\"names\": \"mkdir\", \"action\": \"SCMP_ACT_ERRNO\"}]}", "linux.seccomp"),
+    bad("/root", "[\"rootfs\"]", "root"),
+    bad("/mounts/0", "[\"/m\"]", "mounts[0]"),
+    bad("/linux/resources/pids", "[5]", "linux.resources.pids"),
+    bad("/linux/devices", "[[\"/dev/x\"]]", "linux.devices[0]"),
     bad("/hooks", "[]", "hooks"),
     bad("/hooks", "{\"createRuntime\": {}}", "hooks.createRuntime"),
     bad("/hooks", "{\"createRuntime\": [{}]}", "hooks.createRuntime"),
@@ -248,6 +252,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "provoked.rootfs.sys-is-a-link", run: |scene| link(scene, "sys", "mounts[4] (/sys)"), ..SCENARIO },
     Scenario { name: "provoked.pid-file.unwritable", run: pid_file, ..SCENARIO },
     Scenario { name: "provoked.pid-file.directory", run: pid_directory, ..SCENARIO },
+    Scenario { name: "provoked.pid-file.stale-temporary", run: stale_pid_file, ..SCENARIO },
     Scenario { name: "provoked.console-socket.missing", run: |scene| console(scene, Socket::Missing), ..SCENARIO },
     Scenario { name: "provoked.console-socket.no-socket", run: |scene| console(scene, Socket::File), ..SCENARIO },
     Scenario { name: "provoked.console-socket.without-terminal", run: |scene| console(scene, Socket::Unasked), ..SCENARIO },
@@ -280,6 +285,14 @@ fn pid_directory(scene: &mut Scene<'_>) -> Check {
     let path = scene.path("directory").display().to_string();
     refused_call(scene, scene.call(&["create", "--pid-file", &path, &scene.id]), "pid file")?;
     ensure!(!scene.path(".directory").exists(), "a temporary file was left");
+    Ok(())
+}
+
+/// What a create that was killed left beside the pid file hinders nobody.
+fn stale_pid_file(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    scene.file(".pid", "7")?;
+    scene.create()?;
     Ok(())
 }
 
