@@ -7,8 +7,8 @@ use lexopt::prelude::*;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::runtime::RuntimeUnderTest;
 use crate::holder;
+use crate::runtime::RuntimeUnderTest;
 use crate::suite::{Case, Format, Suite};
 use crate::sys;
 

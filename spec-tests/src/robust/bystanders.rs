@@ -10,19 +10,51 @@ use crate::scene::Scene;
 use crate::suite::{Check, Stop, View, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "bystander.in-the-cgroup", run: |scene| occupied(scene, ""), ..SCENARIO },
-    Scenario { name: "bystander.below-the-cgroup", run: |scene| occupied(scene, "below"), ..SCENARIO },
-    Scenario { name: "bystander.frozen-cgroup", run: frozen, ..SCENARIO },
-    Scenario { name: "bystander.frozen-cgroup.v1", run: frozen_v1, view: View::V1, ..SCENARIO },
-    Scenario { name: "bystander.empty-cgroup-is-used-and-stays", run: empty, ..SCENARIO },
-    Scenario { name: "bystander.entered-later", run: entered_later, ..SCENARIO },
-    Scenario { name: "bystander.another-containers-cgroup", run: shared, ..SCENARIO },
+    Scenario {
+        name: "bystander.in-the-cgroup",
+        run: |scene| occupied(scene, ""),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.below-the-cgroup",
+        run: |scene| occupied(scene, "below"),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.frozen-cgroup",
+        run: frozen,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.frozen-cgroup.v1",
+        run: frozen_v1,
+        view: View::V1,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.empty-cgroup-is-used-and-stays",
+        run: empty,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.entered-later",
+        run: entered_later,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "bystander.another-containers-cgroup",
+        run: shared,
+        ..SCENARIO
+    },
 ];
 
 /// The container's cgroup in one hierarchy, made beforehand, with a part below it.
 fn existing(scene: &Scene<'_>, controller: &str, below: &str) -> Check<PathBuf> {
     let roots = cgroups::roots();
-    let root = roots.iter().find(|root| root.ends_with(controller)).or(roots.first());
+    let root = roots
+        .iter()
+        .find(|root| root.ends_with(controller))
+        .or(roots.first());
     let root = root.ok_or_else(|| Stop::Skip("needs cgroups".to_owned()))?;
     let dir = root.join(scene.cgroup.trim_start_matches('/')).join(below);
     fs::create_dir_all(&dir)?;
@@ -42,13 +74,21 @@ fn occupied(scene: &mut Scene<'_>, below: &str) -> Check {
     scene.call(&["delete", "--force", &scene.id]).run()?;
     stranger.must_live()?;
     ensure!(dir.exists(), "the bystander's cgroup was removed");
-    ensure!(!scene.path("state").join(&scene.id).exists(), "a state directory was left");
+    ensure!(
+        !scene.path("state").join(&scene.id).exists(),
+        "a state directory was left"
+    );
     Ok(())
 }
 
 fn frozen(scene: &mut Scene<'_>) -> Check {
-    let v2 = cgroups::roots().iter().find(|root| root.join("cgroup.controllers").exists()).cloned();
-    let Some(v2) = v2 else { return Err(Stop::Skip("needs a cgroup2".to_owned())) };
+    let v2 = cgroups::roots()
+        .iter()
+        .find(|root| root.join("cgroup.controllers").exists())
+        .cloned();
+    let Some(v2) = v2 else {
+        return Err(Stop::Skip("needs a cgroup2".to_owned()));
+    };
     let dir = v2.join(scene.cgroup.trim_start_matches('/'));
     fs::create_dir_all(&dir)?;
     refused_frozen(scene, &dir, ("cgroup.freeze", "1", "0"))
@@ -59,14 +99,22 @@ fn frozen_v1(scene: &mut Scene<'_>) -> Check {
     refused_frozen(scene, &dir, ("freezer.state", "FROZEN", "THAWED"))
 }
 
-fn refused_frozen(scene: &Scene<'_>, dir: &std::path::Path, (file, on, off): (&str, &str, &str)) -> Check {
+fn refused_frozen(
+    scene: &Scene<'_>,
+    dir: &std::path::Path,
+    (file, on, off): (&str, &str, &str),
+) -> Check {
     longshore_only(scene)?;
     fs::write(dir.join(file), on)?;
     let ran = scene.try_create();
     fs::write(dir.join(file), off)?;
     let ran = ran?;
     one_line(&ran)?;
-    ensure!(ran.stderr.contains("linux.cgroupsPath") && ran.stderr.contains("frozen"), "{}", ran.story());
+    ensure!(
+        ran.stderr.contains("linux.cgroupsPath") && ran.stderr.contains("frozen"),
+        "{}",
+        ran.story()
+    );
     ensure!(dir.exists(), "the cgroup was removed");
     Ok(())
 }
@@ -77,12 +125,18 @@ fn empty(scene: &mut Scene<'_>) -> Check {
     scene.script("sleep 300");
     let pid = scene.start()?;
     let inside = fs::read_to_string(dir.join("cgroup.procs"))?;
-    ensure!(inside.lines().any(|line| line == pid.to_string()), "init is not in the cgroup");
+    ensure!(
+        inside.lines().any(|line| line == pid.to_string()),
+        "init is not in the cgroup"
+    );
     let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
     ensure!(ran.ok(), "{}", ran.story());
     ensure!(!alive(pid), "init is alive");
     ensure!(dir.exists(), "the cgroup that was there before was removed");
-    let others: Vec<_> = cgroups::directories(&scene.cgroup).into_iter().filter(|other| *other != dir).collect();
+    let others: Vec<_> = cgroups::directories(&scene.cgroup)
+        .into_iter()
+        .filter(|other| *other != dir)
+        .collect();
     ensure!(others.is_empty(), "left: {others:?}");
     Ok(())
 }
@@ -111,6 +165,9 @@ fn shared(scene: &mut Scene<'_>) -> Check {
     one_line(&ran)?;
     ensure!(ran.stderr.contains("linux.cgroupsPath"), "{}", ran.story());
     ensure!(alive(pid), "the first container's init was killed");
-    ensure!(!scene.path("state").join(&second).exists(), "a state directory was left");
+    ensure!(
+        !scene.path("state").join(&second).exists(),
+        "a state directory was left"
+    );
     force_delete(scene)
 }

@@ -14,17 +14,61 @@ use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "delete.force.record.truncated", run: |scene| damaged(scene, |text| Some(text[..text.len() / 2].to_owned())), ..SCENARIO },
-    Scenario { name: "delete.force.record.empty", run: |scene| damaged(scene, |_| Some(String::new())), ..SCENARIO },
-    Scenario { name: "delete.force.record.garbage", run: |scene| damaged(scene, |_| Some("\u{1}\u{2}{{{".repeat(1000))), ..SCENARIO },
-    Scenario { name: "delete.force.record.newer", run: |scene| damaged(scene, newer), ..SCENARIO },
-    Scenario { name: "delete.force.record.missing", run: |scene| damaged(scene, |_| None), ..SCENARIO },
-    Scenario { name: "delete.force.record.other-pid", run: |scene| misled(scene, None), ..SCENARIO },
-    Scenario { name: "delete.force.record.stale-boot-id", run: |scene| misled(scene, Some("00000000-0000-0000-0000-000000000000")), ..SCENARIO },
-    Scenario { name: "delete.force.unknown-id", run: unknown, ..SCENARIO },
-    Scenario { name: "delete.force.slow-hook", run: slow_hook, ..SCENARIO },
-    Scenario { name: "delete.force.slow-hook.creator-killed", run: orphaned_hook, ..SCENARIO },
-    Scenario { name: "delete.force.start-hook", run: start_hook, ..SCENARIO },
+    Scenario {
+        name: "delete.force.record.truncated",
+        run: |scene| damaged(scene, |text| Some(text[..text.len() / 2].to_owned())),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.empty",
+        run: |scene| damaged(scene, |_| Some(String::new())),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.garbage",
+        run: |scene| damaged(scene, |_| Some("\u{1}\u{2}{{{".repeat(1000))),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.newer",
+        run: |scene| damaged(scene, newer),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.missing",
+        run: |scene| damaged(scene, |_| None),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.other-pid",
+        run: |scene| misled(scene, None),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.record.stale-boot-id",
+        run: |scene| misled(scene, Some("00000000-0000-0000-0000-000000000000")),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.unknown-id",
+        run: unknown,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.slow-hook",
+        run: slow_hook,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.slow-hook.creator-killed",
+        run: orphaned_hook,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "delete.force.start-hook",
+        run: start_hook,
+        ..SCENARIO
+    },
 ];
 
 fn newer(text: &str) -> Option<String> {
@@ -42,7 +86,11 @@ enum Life {
 }
 
 fn begin(scene: &mut Scene<'_>, life: Life) -> Check<i32> {
-    scene.script(if matches!(life, Life::Dead) { "exit 3" } else { "sleep 300 & sleep 300" });
+    scene.script(if matches!(life, Life::Dead) {
+        "exit 3"
+    } else {
+        "sleep 300 & sleep 300"
+    });
     let pid = match life {
         Life::Created => scene.create()?,
         _ => scene.start()?,
@@ -81,10 +129,14 @@ fn misled(scene: &mut Scene<'_>, boot_id: Option<&str>) -> Check {
     for verbs in [&["kill", "delete"][..], &[]] {
         let pid = begin(scene, Life::Running)?;
         let directory = scene.path("state").join(&scene.id);
-        let mut record: Value = serde_json::from_str(&fs::read_to_string(directory.join("state.json"))?)?;
+        let mut record: Value =
+            serde_json::from_str(&fs::read_to_string(directory.join("state.json"))?)?;
         let word = record["init"].as_str().unwrap_or_default().to_owned();
         let parts: Vec<&str> = word.splitn(3, '.').collect();
-        ensure!(parts.len() == 3, "unknown form of init in the record: {word}");
+        ensure!(
+            parts.len() == 3,
+            "unknown form of init in the record: {word}"
+        );
         let time = match boot_id {
             Some(_) => start_time(stranger.pid()).unwrap_or(0).to_string(),
             None => parts[1].to_owned(),
@@ -118,9 +170,16 @@ fn unknown(scene: &mut Scene<'_>) -> Check {
 /// A createRuntime hook that hangs, with a child of its own; create under way and the hook's pid.
 fn hanging(scene: &mut Scene<'_>) -> Check<(crate::runtime::Running, i32)> {
     let file = scene.path("hook-pid");
-    let text = format!("#!/bin/sh\nsleep 60 &\necho $$ > {0}.new; mv {0}.new {0}\nsleep 60\n", file.display());
+    let text = format!(
+        "#!/bin/sh\nsleep 60 &\necho $$ > {0}.new; mv {0}.new {0}\nsleep 60\n",
+        file.display()
+    );
     let hook = scene.executable("hook", &text)?;
-    set(&mut scene.config, "/hooks", json!({ "createRuntime": [{ "path": hook }] }));
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "createRuntime": [{ "path": hook }] }),
+    );
     scene.write_config()?;
     let creating = scene.create_call(&[]).spawn()?;
     until(|| file.exists(), "the hook")?;
@@ -134,7 +193,8 @@ fn group(leader: i32) -> Vec<i32> {
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let of_group = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.split(' ').nth(2) == Some(&leader.to_string()))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.split(' ').nth(2) == Some(&leader.to_string()))
     };
     pids.filter(of_group).filter(|pid| alive(*pid)).collect()
 }
@@ -148,12 +208,23 @@ fn slow_hook(scene: &mut Scene<'_>) -> Check {
         ensure!(scene.status()? == "creating", "not creating");
         fastest = fastest.min(begin.elapsed());
     }
-    ensure!(fastest < Duration::from_millis(50), "state took {fastest:?}");
+    ensure!(
+        fastest < Duration::from_millis(50),
+        "state took {fastest:?}"
+    );
     let begin = Instant::now();
     force_delete(scene)?;
-    ensure!(begin.elapsed() < Duration::from_secs(11), "delete --force took {:?}", begin.elapsed());
+    ensure!(
+        begin.elapsed() < Duration::from_secs(11),
+        "delete --force took {:?}",
+        begin.elapsed()
+    );
     one_line(&creating.wait(Duration::from_secs(1))?)?;
-    ensure!(group(hook).is_empty(), "left of the hook: {:?}", group(hook));
+    ensure!(
+        group(hook).is_empty(),
+        "left of the hook: {:?}",
+        group(hook)
+    );
     ensure!(!scene.path("pid").exists(), "a pid file was written");
     Ok(())
 }
@@ -168,7 +239,10 @@ fn orphaned_hook(scene: &mut Scene<'_>) -> Check {
     let _ = until(|| group(hook).is_empty(), ""); // SIGKILL takes its moment; what stays is told below
     let left = group(hook);
     for pid in &left {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), nix::sys::signal::Signal::SIGKILL); // ours: found by its group
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(*pid),
+            nix::sys::signal::Signal::SIGKILL,
+        ); // ours: found by its group
     }
     deleted?;
     ensure!(left.is_empty(), "left of the hook: {left:?}");
@@ -178,13 +252,21 @@ fn orphaned_hook(scene: &mut Scene<'_>) -> Check {
 /// `start` holds the lock while its hook sleeps: delete --force gets through all the same.
 fn start_hook(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
-    set(&mut scene.config, "/hooks", json!({ "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] }] }));
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] }] }),
+    );
     let pid = scene.create()?;
     let starting = scene.call(&["start", &scene.id]).spawn()?;
     until(|| scene.path("rootfs/begun").exists(), "the hook")?;
     let begin = Instant::now();
     force_delete(scene)?;
-    ensure!(begin.elapsed() < Duration::from_secs(11), "delete --force took {:?}", begin.elapsed());
+    ensure!(
+        begin.elapsed() < Duration::from_secs(11),
+        "delete --force took {:?}",
+        begin.elapsed()
+    );
     one_line(&starting.wait(Duration::from_secs(1))?)?;
     wait_dead(pid)
 }

@@ -15,12 +15,25 @@ use crate::scene::{Scene, until};
 use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "image.created", run: created, ..SCENARIO },
-    Scenario { name: "image.during-hook", run: during_hook, ..SCENARIO },
-    Scenario { name: "image.stage1", run: stage1, ..SCENARIO },
+    Scenario {
+        name: "image.created",
+        run: created,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "image.during-hook",
+        run: during_hook,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "image.stage1",
+        run: stage1,
+        ..SCENARIO
+    },
 ];
 
-const ALL_SEALS: i32 = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+const ALL_SEALS: i32 =
+    libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
 
 fn sealed(pid: i32) -> Check {
     let exe = format!("/proc/{pid}/exe");
@@ -29,7 +42,10 @@ fn sealed(pid: i32) -> Check {
     let seals = fcntl(&File::open(&exe)?, FcntlArg::F_GET_SEALS)?;
     ensure!(seals & ALL_SEALS == ALL_SEALS, "seals {seals:#x}");
     // Some kernels let the file be opened; none may let it be written.
-    let written = OpenOptions::new().write(true).open(&exe).and_then(|mut file| file.write_all(b"x"));
+    let written = OpenOptions::new()
+        .write(true)
+        .open(&exe)
+        .and_then(|mut file| file.write_all(b"x"));
     ensure!(written.is_err(), "init's file was written to");
     Ok(())
 }
@@ -42,9 +58,17 @@ fn created(scene: &mut Scene<'_>) -> Check {
 fn during_hook(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
     let (state, go) = (scene.path("hook-state"), scene.path("go"));
-    let text = format!("#!/bin/sh\ncat > {0}.new; mv {0}.new {0}\nwhile ! [ -e {1} ]; do sleep 0.01; done\n", state.display(), go.display());
+    let text = format!(
+        "#!/bin/sh\ncat > {0}.new; mv {0}.new {0}\nwhile ! [ -e {1} ]; do sleep 0.01; done\n",
+        state.display(),
+        go.display()
+    );
     let hook = scene.executable("hook", &text)?;
-    set(&mut scene.config, "/hooks", json!({ "createRuntime": [{ "path": hook, "timeout": 10 }] }));
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "createRuntime": [{ "path": hook, "timeout": 10 }] }),
+    );
     scene.write_config()?;
     let creating = scene.create_call(&[]).spawn()?;
     until(|| state.exists(), "the hook")?;
@@ -71,7 +95,9 @@ fn stage1(scene: &mut Scene<'_>) -> Check {
             for pid in children.split_whitespace() {
                 seen += usize::from(look(pid)?);
             }
-            if children.is_empty() && fs::read_link(format!("/proc/{}/exe", creating.pid())).is_err() {
+            if children.is_empty()
+                && fs::read_link(format!("/proc/{}/exe", creating.pid())).is_err()
+            {
                 break; // a zombie
             }
             ensure!(Instant::now() < end, "create hangs");
@@ -87,8 +113,14 @@ fn stage1(scene: &mut Scene<'_>) -> Check {
 
 /// True if it ran the sealed image.
 fn look(pid: &str) -> Check<bool> {
-    let link = |path: String| fs::read_link(path).map(|target| target.display().to_string()).ok();
-    let Some(exe) = link(format!("/proc/{pid}/exe")) else { return Ok(false) };
+    let link = |path: String| {
+        fs::read_link(path)
+            .map(|target| target.display().to_string())
+            .ok()
+    };
+    let Some(exe) = link(format!("/proc/{pid}/exe")) else {
+        return Ok(false);
+    };
     if exe.starts_with("/memfd:") {
         return Ok(true);
     }
@@ -97,7 +129,10 @@ fn look(pid: &str) -> Check<bool> {
         let theirs = link(format!("/proc/{pid}/ns/{kind}"));
         let again = link(format!("/proc/{pid}/exe"));
         let ours = link(format!("/proc/self/ns/{kind}"));
-        ensure!(again.as_deref() != Some(&*exe) || theirs.is_none() || theirs == ours, "a process in another {kind} namespace runs {exe}");
+        ensure!(
+            again.as_deref() != Some(&*exe) || theirs.is_none() || theirs == ours,
+            "a process in another {kind} namespace runs {exe}"
+        );
     }
     Ok(false)
 }

@@ -18,14 +18,46 @@ use crate::suite::{Check, Stop, ensure};
 use crate::{cgroups, config, leak};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "kill.create.every-point", run: |scene| sweep(scene, Verb::Create, false), ..SCENARIO },
-    Scenario { name: "kill.create.every-point.user-namespace", run: |scene| sweep(scene, Verb::Create, true), ..SCENARIO },
-    Scenario { name: "kill.start.every-point", run: |scene| sweep(scene, Verb::Start, false), ..SCENARIO },
-    Scenario { name: "kill.delete.every-point", run: |scene| sweep(scene, Verb::Delete, false), ..SCENARIO },
-    Scenario { name: "kill.create.any-time", run: |scene| any_time(scene, Verb::Create), ..SCENARIO },
-    Scenario { name: "kill.start.any-time", run: |scene| any_time(scene, Verb::Start), ..SCENARIO },
-    Scenario { name: "kill.delete.any-time", run: |scene| any_time(scene, Verb::Delete), ..SCENARIO },
-    Scenario { name: "kill.control.runc", run: control, ..SCENARIO },
+    Scenario {
+        name: "kill.create.every-point",
+        run: |scene| sweep(scene, Verb::Create, false),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.create.every-point.user-namespace",
+        run: |scene| sweep(scene, Verb::Create, true),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.start.every-point",
+        run: |scene| sweep(scene, Verb::Start, false),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.delete.every-point",
+        run: |scene| sweep(scene, Verb::Delete, false),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.create.any-time",
+        run: |scene| any_time(scene, Verb::Create),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.start.any-time",
+        run: |scene| any_time(scene, Verb::Start),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.delete.any-time",
+        run: |scene| any_time(scene, Verb::Delete),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "kill.control.runc",
+        run: control,
+        ..SCENARIO
+    },
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +79,37 @@ fn furnish(scene: &mut Scene<'_>, user_namespace: bool) -> Check {
     fs::create_dir_all(scene.path("rootfs/data"))?; // root of a user namespace can't make it
     let config = &mut scene.config;
     config::set(config, "/process/args", json!(["/bin/sleep", "300"]));
-    config::set(config, "/process/rlimits", json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]));
+    config::set(
+        config,
+        "/process/rlimits",
+        json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]),
+    );
     config::set(config, "/process/oomScoreAdj", json!(100));
     config::set(config, "/hostname", json!("pier"));
-    config::set(config, "/linux/maskedPaths", json!(["/proc/keys", "/proc/acpi"]));
+    config::set(
+        config,
+        "/linux/maskedPaths",
+        json!(["/proc/keys", "/proc/acpi"]),
+    );
     config::set(config, "/linux/readonlyPaths", json!(["/proc/sys"]));
     config::bind(config, &["bind", "ro"]);
-    config::push(config, "/linux/devices", json!({ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }));
-    config::set(config, "/hooks", json!({ "createRuntime": [{ "path": hook }], "startContainer": [{ "path": "/bin/true" }] }));
+    config::push(
+        config,
+        "/linux/devices",
+        json!({ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229 }),
+    );
+    config::set(
+        config,
+        "/hooks",
+        json!({ "createRuntime": [{ "path": hook }], "startContainer": [{ "path": "/bin/true" }] }),
+    );
     if !cgroups::unified() {
         config::set(config, "/linux/resources/pids", json!({ "limit": 50 }));
-        config::set(config, "/linux/resources/memory", json!({ "limit": 64 << 20 }));
+        config::set(
+            config,
+            "/linux/resources/memory",
+            json!({ "limit": 64 << 20 }),
+        );
         config::set(config, "/linux/resources/cpu", json!({ "shares": 512 }));
     }
     if user_namespace {
@@ -73,9 +125,14 @@ struct Mark(PathBuf);
 impl Mark {
     fn make(scene: &Scene<'_>) -> Check<Mark> {
         let roots = cgroups::roots();
-        let root = roots.iter().find(|root| root.ends_with("pids")).or(roots.first());
+        let root = roots
+            .iter()
+            .find(|root| root.ends_with("pids"))
+            .or(roots.first());
         let root = root.ok_or_else(|| Stop::Skip("needs cgroups".to_owned()))?;
-        let dir = root.join(&scene.suite.tag).join(format!("mark-{}", scene.suite.next()));
+        let dir = root
+            .join(&scene.suite.tag)
+            .join(format!("mark-{}", scene.suite.next()));
         fs::create_dir_all(&dir)?;
         Ok(Mark(dir))
     }
@@ -83,14 +140,26 @@ impl Mark {
     /// The same call, made from inside.
     fn wrap(&self, mut call: Call) -> Call {
         let script = format!("echo $$ > {}/cgroup.procs; exec \"$@\"", self.0.display());
-        let mut args = vec!["-c".to_owned(), script, "sh".to_owned(), call.program.display().to_string()];
+        let mut args = vec![
+            "-c".to_owned(),
+            script,
+            "sh".to_owned(),
+            call.program.display().to_string(),
+        ];
         args.append(&mut call.args);
-        Call { program: "/bin/sh".into(), args, ..call }
+        Call {
+            program: "/bin/sh".into(),
+            args,
+            ..call
+        }
     }
 
     fn processes(&self) -> Vec<i32> {
         let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| alive(*pid)).collect()
+        text.lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|pid| alive(*pid))
+            .collect()
     }
 }
 
@@ -128,13 +197,18 @@ fn prepared(scene: &Scene<'_>, verb: Verb) -> Check<Call> {
 
 /// True if it stopped, false if it ended.
 fn stopped(running: &Running) -> Check<bool> {
-    let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
+    let flags =
+        WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
     let end = Instant::now() + LIMIT;
     loop {
         match waitid(Id::Pid(Pid::from_raw(running.pid())), flags)? {
             WaitStatus::Stopped(..) => return Ok(true),
-            WaitStatus::StillAlive if Instant::now() < end => std::thread::sleep(Duration::from_micros(500)),
-            WaitStatus::StillAlive => return Err(Stop::Fail("neither stopped nor ended".to_owned())),
+            WaitStatus::StillAlive if Instant::now() < end => {
+                std::thread::sleep(Duration::from_micros(500))
+            }
+            WaitStatus::StillAlive => {
+                return Err(Stop::Fail("neither stopped nor ended".to_owned()));
+            }
             _ => return Ok(false),
         }
     }
@@ -159,14 +233,20 @@ fn leftovers(scene: &Scene<'_>, mark: &Mark, init: Option<i32>) -> Check<Vec<Str
     while !mark.processes().is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(2));
     }
-    left.extend(mark.processes().iter().map(|pid| format!("process {pid} ({})", command(*pid))));
+    left.extend(
+        mark.processes()
+            .iter()
+            .map(|pid| format!("process {pid} ({})", command(*pid))),
+    );
     left.extend(scene.left_behind());
     left.extend(leak::mounts_below(&scene.dir));
     Ok(left)
 }
 
 fn command(pid: i32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
+    fs::read_to_string(format!("/proc/{pid}/cmdline"))
+        .unwrap_or_default()
+        .replace('\0', " ")
 }
 
 fn sweep(scene: &mut Scene<'_>, verb: Verb, user_namespace: bool) -> Check {
@@ -178,7 +258,10 @@ fn sweep(scene: &mut Scene<'_>, verb: Verb, user_namespace: bool) -> Check {
         let before = hits;
         for point in 0.. {
             let mut call = prepared(scene, verb)?;
-            call.args.splice(0..0, ["--stop-at-fault-point".to_owned(), point.to_string()]);
+            call.args.splice(
+                0..0,
+                ["--stop-at-fault-point".to_owned(), point.to_string()],
+            );
             let running = mark.wrap(call).spawn()?;
             let hit = stopped(&running)?;
             let init = init_pid(scene);
@@ -186,7 +269,10 @@ fn sweep(scene: &mut Scene<'_>, verb: Verb, user_namespace: bool) -> Check {
             let ran = running.wait(LIMIT)?;
             ensure!(hit || ran.ok(), "{}", ran.story());
             let left = leftovers(scene, &mark, init)?;
-            ensure!(left.is_empty(), "killed at point {point} of {verb:?}: left {left:?}");
+            ensure!(
+                left.is_empty(),
+                "killed at point {point} of {verb:?}: left {left:?}"
+            );
             forget_output(&scene.dir)?;
             if !hit {
                 break;
@@ -234,7 +320,10 @@ fn spread(scene: &Scene<'_>, verb: Verb, stop_at_leak: bool) -> Check<(Vec<Strin
         let hit = running.wait(LIMIT)?.code() == -libc::SIGKILL;
         let left = leftovers(scene, &mark, init)?;
         if !left.is_empty() {
-            leaks.push(format!("killed after {:?} of {took:?}: {left:?}", took.mul_f64(share)));
+            leaks.push(format!(
+                "killed after {:?} of {took:?}: {left:?}",
+                took.mul_f64(share)
+            ));
             clean(scene, &mark);
             if stop_at_leak {
                 break;
@@ -249,7 +338,10 @@ fn spread(scene: &Scene<'_>, verb: Verb, stop_at_leak: bool) -> Check<(Vec<Strin
 
 /// What a leaking runtime left, so that the next kill starts from nothing.
 fn clean(scene: &Scene<'_>, mark: &Mark) {
-    for pid in cgroups::processes(&scene.cgroup).into_iter().chain(mark.processes()) {
+    for pid in cgroups::processes(&scene.cgroup)
+        .into_iter()
+        .chain(mark.processes())
+    {
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // may have ended meanwhile
     }
     cgroups::remove(&scene.cgroup);
@@ -271,11 +363,17 @@ fn any_time(scene: &mut Scene<'_>, verb: Verb) -> Check {
 
 /// The harness must find what it looks for in a runtime that is known to have it.
 fn control(scene: &mut Scene<'_>) -> Check {
-    let runc = ["/usr/sbin/runc", "/usr/bin/runc"].map(PathBuf::from).into_iter().find(|path| path.exists());
+    let runc = ["/usr/sbin/runc", "/usr/bin/runc"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists());
     scene.program = runc.ok_or_else(|| Stop::Skip("no runc here".to_owned()))?;
     furnish(scene, false)?;
     let (leaks, hits) = spread(scene, Verb::Create, false)?;
-    println!("control runc: {} leaks of {hits} kills", leaks.len());
-    ensure!(!leaks.is_empty(), "runc left nothing after {hits} kills: does the harness look?");
+    eprintln!("control runc: {} leaks of {hits} kills", leaks.len());
+    ensure!(
+        !leaks.is_empty(),
+        "runc left nothing after {hits} kills: does the harness look?"
+    );
     Ok(())
 }

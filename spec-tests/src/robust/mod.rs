@@ -25,7 +25,13 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         bystanders::SCENARIOS,
     ];
     let mut all: Vec<&dyn Case> = Vec::new();
-    all.extend(SCENARIOS.iter().copied().flatten().map(|case| case as &dyn Case));
+    all.extend(
+        SCENARIOS
+            .iter()
+            .copied()
+            .flatten()
+            .map(|case| case as &dyn Case),
+    );
     all.extend(provoked::CONFIGS.iter().map(|case| case as &dyn Case));
     all.extend(provoked::SCENARIOS.iter().map(|case| case as &dyn Case));
     all
@@ -41,7 +47,11 @@ fn longshore_only(scene: &Scene<'_>) -> Check {
 
 /// A refusal or a failure: not zero, one line for people.
 fn one_line(ran: &Ran) -> Check {
-    ensure!(ran.status.is_some() && !ran.ok(), "not refused: {}", ran.story());
+    ensure!(
+        ran.status.is_some() && !ran.ok(),
+        "not refused: {}",
+        ran.story()
+    );
     let lines = ran.stderr.lines().count();
     ensure!(lines == 1, "{lines} lines on stderr: {}", ran.story());
     Ok(())

@@ -14,11 +14,31 @@ use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "race.create", run: creates, ..SCENARIO },
-    Scenario { name: "race.start", run: starts, ..SCENARIO },
-    Scenario { name: "race.delete", run: deletes, ..SCENARIO },
-    Scenario { name: "lock.readers-and-kill-never-wait", run: readers, ..SCENARIO },
-    Scenario { name: "lock.kill-while-start-waits", run: kill_during_start, ..SCENARIO },
+    Scenario {
+        name: "race.create",
+        run: creates,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "race.start",
+        run: starts,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "race.delete",
+        run: deletes,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "lock.readers-and-kill-never-wait",
+        run: readers,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "lock.kill-while-start-waits",
+        run: kill_during_start,
+        ..SCENARIO
+    },
 ];
 
 /// Twenty at one id: one wins, and its container is whole.
@@ -40,11 +60,19 @@ fn creates(scene: &mut Scene<'_>) -> Check {
         }
     }
     ensure!(winners == 1, "{winners} creates of one id succeeded");
-    ensure!(scene.status()? == "created", "the winner's container is {}", scene.status()?);
+    ensure!(
+        scene.status()? == "created",
+        "the winner's container is {}",
+        scene.status()?
+    );
     let pid: i32 = std::fs::read_to_string(scene.path("pid"))?.trim().parse()?;
     ensure!(alive(pid), "the winner's init is dead");
     scene.must("start")?;
-    ensure!(scene.status()? == "running", "the winner's container is {}", scene.status()?);
+    ensure!(
+        scene.status()? == "running",
+        "the winner's container is {}",
+        scene.status()?
+    );
     Ok(())
 }
 
@@ -90,7 +118,11 @@ fn at_once(scene: &Scene<'_>, args: &[&str]) -> Check {
     let begin = Instant::now();
     let ran = scene.call(args).run()?;
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(begin.elapsed() < Duration::from_secs(1), "{args:?} took {:?}", begin.elapsed());
+    ensure!(
+        begin.elapsed() < Duration::from_secs(1),
+        "{args:?} took {:?}",
+        begin.elapsed()
+    );
     Ok(())
 }
 
@@ -100,7 +132,8 @@ fn readers(scene: &mut Scene<'_>) -> Check {
     scene.script("trap 'exit 0' TERM; sleep 300 & wait");
     scene.start()?;
     let directory = File::open(scene.path("state").join(&scene.id))?;
-    let held = Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| Stop::Fail(format!("flock: {errno}")))?;
+    let held = Flock::lock(directory, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| Stop::Fail(format!("flock: {errno}")))?;
     at_once(scene, &["state", &scene.id])?;
     at_once(scene, &["list"])?;
     at_once(scene, &["kill", &scene.id, "KILL"])?;
@@ -112,7 +145,11 @@ fn readers(scene: &mut Scene<'_>) -> Check {
 fn kill_during_start(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
     let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] });
-    set(&mut scene.config, "/hooks", json!({ "startContainer": [hook] }));
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "startContainer": [hook] }),
+    );
     scene.create()?;
     let starting = scene.call(&["start", &scene.id]).spawn()?;
     until(|| scene.path("rootfs/begun").exists(), "the hook")?;
