@@ -90,6 +90,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 json!({ "limit": 256 << 10 }),
             )
         },
+        known: &[("runc", "sets the limit on an init that has grown beyond it")],
         view: View::V1,
         ..SCENARIO
     },
