@@ -301,7 +301,9 @@ impl Init<'_> {
 
     pub(crate) fn ensure_directory(&mut self, path: Text<'_>) -> Outcome {
         let made = paths::open(self.root()?, path.bytes(), Missing::MakeDirectory);
-        made.map(drop).refused_text(Detail::MakeTarget, path.bytes())
+        let made = made.refused_text(Detail::MakeTarget, path.bytes())?;
+        let directory = sys::stat(made.fd())?.is_dir();
+        if directory { Ok(()) } else { Err(Failure::new(sys::ENOTDIR, Detail::MakeTarget).with_text(path.bytes())) }
     }
 }
 

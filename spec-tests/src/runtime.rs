@@ -121,6 +121,11 @@ impl Call {
 }
 
 impl Running {
+    /// The runtime's pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// Sends a signal to the runtime itself.
     pub(crate) fn signal(&self, signal: i32) {
         sys::pidfd_kill(self.pidfd.as_fd(), signal);

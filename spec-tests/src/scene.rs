@@ -29,6 +29,8 @@ pub(crate) struct Scene<'s> {
     pub cgroup: String,
     /// What is written to config.json before create and run.
     pub config: Value,
+    /// The binary to call: the runtime under test, or a control.
+    pub program: PathBuf,
     /// Shell commands run as the runtime's caller in a mount namespace of their own.
     pub setup: &'static str,
     /// A process whose namespaces the config may name.
@@ -54,6 +56,7 @@ impl<'s> Scene<'s> {
             dir,
             cgroup,
             config,
+            program: suite.runtime.path.clone(),
             setup: "",
             holder: None,
             pids: RefCell::default(),
@@ -113,7 +116,7 @@ impl<'s> Scene<'s> {
         ];
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         Call {
-            program: self.runtime().path.clone(),
+            program: self.program.clone(),
             args: all,
             dir: self.dir.clone(),
             setup: self.setup.to_owned(),

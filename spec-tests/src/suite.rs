@@ -90,6 +90,8 @@ pub(crate) struct Suite {
     pub dir: PathBuf,
     /// Names of busybox's applets.
     pub applets: Vec<String>,
+    /// Repeat what is a matter of chance more often.
+    pub soak: bool,
     format: Format,
     serial: AtomicUsize,
     leaks: Mutex<Vec<String>>,
@@ -116,6 +118,7 @@ impl Suite {
             tag,
             dir,
             applets,
+            soak: false,
             format,
             serial: AtomicUsize::new(0),
             leaks: Mutex::default(),

@@ -46,6 +46,34 @@ const UNSUPPORTED: &[&str] = &[
     "linux.seccomp.listenerMetadata",
 ];
 
+/// What must be an object, or a list of objects after `[]`. serde reads a list as a structure too,
+/// and an empty one as a structure that asks for nothing.
+const OBJECTS: &[&str] = &[
+    "root",
+    "process",
+    "process.user",
+    "process.capabilities",
+    "process.consoleSize",
+    "process.rlimits[]",
+    "hooks",
+    "hooks.createRuntime[]",
+    "hooks.startContainer[]",
+    "mounts[]",
+    "annotations",
+    "linux",
+    "linux.namespaces[]",
+    "linux.uidMappings[]",
+    "linux.gidMappings[]",
+    "linux.devices[]",
+    "linux.resources",
+    "linux.resources.devices[]",
+    "linux.resources.memory",
+    "linux.resources.cpu",
+    "linux.resources.pids",
+    "linux.seccomp",
+    "linux.seccomp.syscalls[]",
+];
+
 /// config.json as JSON, known to have no duplicate names.
 #[derive(Debug)]
 pub(crate) struct Raw {
@@ -63,8 +91,31 @@ impl Raw {
             return Err(Error::config("config.json", "not a JSON object"));
         }
         let mut raw = Raw { value, warnings: Vec::new() };
+        raw.check_objects()?;
         raw.drop_unknown_capabilities();
         Ok(raw)
+    }
+
+    fn check_objects(&self) -> Result<(), Error> {
+        let wrong = |value: &Value| !value.is_object() && !value.is_null();
+        for path in OBJECTS {
+            let Some(list) = path.strip_suffix("[]") else {
+                if self.get(path).is_some_and(wrong) {
+                    return Err(Error::config(*path, "is not an object"));
+                }
+                continue;
+            };
+            let items = self.get(list).and_then(Value::as_array);
+            if let Some(index) = items.and_then(|items| items.iter().position(|item| !item.is_object())) {
+                return Err(Error::config(format!("{list}[{index}]"), "is not an object"));
+            }
+            // Each condition of a rule is an object as well.
+            let arguments = items.into_iter().flatten().filter_map(|item| item.get("args")?.as_array());
+            if *path == "linux.seccomp.syscalls[]" && arguments.flatten().any(|argument| !argument.is_object()) {
+                return Err(Error::config("linux.seccomp.syscalls.args", "is not a list of objects"));
+            }
+        }
+        Ok(())
     }
 
     /// The value at a dotted path.
@@ -202,6 +253,15 @@ mod tests {
         check(r#"{"linux":{"sysctl":{"net.a":"1"}}}"#, Ok(&["linux.sysctl"]));
         check(r#"{"hooks":{"prestart":[{}]}}"#, Ok(&["hooks.prestart"]));
         check(&"[".repeat(100_000), Err("recursion limit"));
+    }
+
+    #[test]
+    fn a_list_is_no_object() {
+        check(r#"{"hooks":[]}"#, Err("hooks: is not an object"));
+        check(r#"{"root":["rootfs"]}"#, Err("root: is not an object"));
+        check(r#"{"linux":{"resources":{"pids":[5]}}}"#, Err("linux.resources.pids: is not an object"));
+        check(r#"{"mounts":[{}, ["/m"]]}"#, Err("mounts[1]: is not an object"));
+        check(r#"{"linux":{"resources":null}}"#, Ok(&[]));
     }
 
     #[test]

@@ -440,6 +440,15 @@ impl Progress for Watch<'_> {
         Ok(())
     }
 
+    fn hook_started(&self, pid: i32) -> Result<()> {
+        // One that has ended already needs no ending.
+        let Some(stat) = proc::stat(pid) else { return Ok(()) };
+        let hook = InitId { pid, start_time: stat.start_time, boot_id: proc::boot_id().to_owned() };
+        self.entry.write_hook(&hook)?;
+        self.fault.point();
+        Ok(())
+    }
+
     fn state(&self, pid: i32) -> String {
         let (before, after) = hook_state(self.id, self.record, "creating");
         format!("{before}{pid}{after}")
@@ -470,6 +479,7 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let hidden = path.with_file_name(hidden);
+    let _ = fs::remove_file(&hidden); // of a create that was killed in between
     let mut file = File::options().write(true).create_new(true).open(&hidden).map_err(refused)?;
     let written = file.write_all(pid.to_string().as_bytes()).and_then(|()| fs::rename(&hidden, path));
     written.map_err(|error| {

@@ -76,6 +76,7 @@ fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
     let (init, cgroup) = what_is_ours(entry)?;
     fault.point();
+    end_hook(entry);
     if let Some(id) = &init
         && let Some(proven) = prove(id)
     {
@@ -92,6 +93,16 @@ fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
     debug_assert!(!entry.exists());
     fault.point();
     Ok(())
+}
+
+/// A creator that was killed leaves its hook running, in a group of its own. With the lock held no
+/// other creator's hook can be meant.
+fn end_hook(entry: &Entry) {
+    let Some(id) = entry.read_hook() else { return };
+    if prove(&id).is_some() {
+        let group = nix::unistd::Pid::from_raw(id.pid);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL); // ended meanwhile
+    }
 }
 
 /// From the record; where it is damaged, from the two links and the stamps on the cgroups.

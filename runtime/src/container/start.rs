@@ -124,7 +124,9 @@ fn failed(page: &PageResult, handle: BorrowedFd<'_>, record: &Record) -> Error {
     }
     // It may take the kernel a moment to say of what it died.
     let _ = pidfd::poll_any(&[handle], Some(Instant::now() + std::time::Duration::from_secs(1))); // then unknown
-    match ended(handle) {
+    // A zombie that its parent has not waited for yet tells nobody else, but /proc does.
+    let zombie = || record.init.as_ref().and_then(prove).and_then(|init| init.stat.ended);
+    match ended(handle).or_else(zombie) {
         Some(Ended::Signaled(signal)) => {
             let step = record.steps.get(page.step as usize).map_or("", |step| step.action.as_str());
             Error::new(ErrorKind::Died, format!("init was killed by signal {signal} before its program was executed, at step {}: {step}", page.step))

@@ -21,6 +21,7 @@ const RECORD: &str = "state.json";
 const INTENT: &str = "intent.json";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
+const HOOK: &str = "hook";
 /// Short: it goes into sun_path after /proc/self/fd/N/.
 const SOCKET: &str = "s";
 
@@ -183,6 +184,18 @@ impl Entry {
 
     pub(crate) fn write_init(&self, init: &InitId) -> Result<()> {
         self.link(INIT, &init.to_word())
+    }
+
+    /// The hook that runs; there is one at a time, and each replaces the one before it.
+    pub(crate) fn write_hook(&self, hook: &InitId) -> Result<()> {
+        const NEW: &str = ".hook.new";
+        self.link(NEW, &hook.to_word())?;
+        let renamed = std::fs::rename(self.path.join(NEW), self.path.join(HOOK));
+        renamed.map_err(|error| Error::system(format!("cannot write the state of container {}", self.id), error))
+    }
+
+    pub(crate) fn read_hook(&self) -> Option<InitId> {
+        self.read_link(HOOK).as_deref().and_then(InitId::from_word)
     }
 
     fn link(&self, name: &str, word: &str) -> Result<()> {

@@ -23,6 +23,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) state_root: &'a Path,
     /// When init dies, the hook has nothing left to do.
     pub(crate) init: Option<BorrowedFd<'a>>,
+    /// Writes down which process a hook is: when we are killed, `delete --force` must end it.
+    pub(crate) started: &'a dyn Fn(i32) -> Result<()>,
 }
 
 /// Runs hooks in order; the first failure ends it.
@@ -51,7 +53,9 @@ fn run(hook: &Hook, around: &Surroundings<'_>) -> Result<()> {
     command.current_dir(around.bundle).process_group(0);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(output_copy)).stderr(Stdio::from(errors));
     let child = command.spawn().map_err(|error| failed("cannot be started").with_errno(error))?;
-    supervise(child, hook, around, output)
+    let noted = (around.started)(child.id().cast_signed());
+    let ended = supervise(child, hook, around, output);
+    noted.and(ended)
 }
 
 fn failed(what: impl Into<String>) -> Error {

@@ -41,6 +41,8 @@ pub(crate) trait Progress {
     fn started(&mut self, created: &Created) -> Result<()>;
     /// Before the host does its part of a step, or would: for fault injection.
     fn before(&mut self, step: usize) -> Result<()>;
+    /// A hook of the runtime's runs: write its identity down.
+    fn hook_started(&self, pid: i32) -> Result<()>;
     /// The state that the runtime's hooks get.
     fn state(&self, pid: i32) -> String;
 }
@@ -186,7 +188,8 @@ fn turn(created: &Created, around: &Surround<'_>, index: usize, progress: &dyn P
             HostTask::Hooks(hooks) => {
                 let state = progress.state(created.pid);
                 let init = Some(created.pidfd.as_fd());
-                let surroundings = Surroundings { state, bundle: around.bundle, state_root: around.state_root, init };
+                let started = &|pid| progress.hook_started(pid);
+                let surroundings = Surroundings { state, bundle: around.bundle, state_root: around.state_root, init, started };
                 run_all("createRuntime", hooks, &surroundings)?;
             }
         }

@@ -1,6 +1,7 @@
 //! What /proc says of a process, and limits of another one.
 #![allow(unsafe_code)]
 
+use super::pidfd::Ended;
 use nix::errno::Errno;
 use procfs::FromRead;
 use std::sync::OnceLock;
@@ -13,6 +14,8 @@ pub(crate) struct ProcessStat {
     pub(crate) zombie: bool,
     /// It was cloned and has not executed anything yet (PF_FORKNOEXEC).
     pub(crate) never_executed: bool,
+    /// How a zombie ended, where we may know.
+    pub(crate) ended: Option<Ended>,
 }
 
 /// `None`: no such process. proc_pid_stat(5)
@@ -24,6 +27,10 @@ pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
         start_time: stat.starttime,
         zombie: matches!(stat.state, 'Z' | 'X' | 'x'),
         never_executed: stat.flags & PF_FORKNOEXEC != 0,
+        ended: stat.exit_code.filter(|_| stat.state == 'Z').map(|status| match status & 0x7f {
+            0 => Ended::Exited(status >> 8 & 0xff),
+            signal => Ended::Signaled(signal),
+        }),
     })
 }
 

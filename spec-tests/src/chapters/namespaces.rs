@@ -118,7 +118,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
             // runc wants a /proc in the root that it finds.
             let (namespace, target) = (held("mount", scene), scene.path("rootfs/proc"));
             let mut command = Command::new("nsenter");
-            command.arg(format!("--mount={namespace}")).args(["mount", "--rbind", "/proc"]);
+            command
+                .arg(format!("--mount={namespace}"))
+                .args(["mount", "--rbind", "/proc"]);
             ensure!(command.arg(target).status()?.success(), "nsenter failed");
             Ok(())
         },

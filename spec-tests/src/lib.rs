@@ -1,0 +1,37 @@
+//! Tests for any OCI runtime that speaks the commands of `runc`.
+//!
+//! The runtime is a black box: a path, the commands of `runc`, and what a
+//! container then shows from inside and outside. `spec-tests` is conformance:
+//! tables, one file per chapter of the runtime specification, under
+//! `chapters/`. `robustness` is what happens when things go wrong, under `robust/`.
+#![deny(unsafe_code)]
+
+mod cgroups;
+mod chapters;
+mod command;
+mod config;
+mod holder;
+mod known;
+mod leak;
+mod property;
+mod robust;
+mod rootfs;
+mod runtime;
+mod scene;
+mod suite;
+#[allow(unsafe_code)]
+mod sys;
+
+use std::process::ExitCode;
+
+/// The program `spec-tests`.
+#[must_use]
+pub fn conformance() -> ExitCode {
+    command::run(chapters::all())
+}
+
+/// The program `robustness`.
+#[must_use]
+pub fn robustness() -> ExitCode {
+    command::run(robust::all())
+}

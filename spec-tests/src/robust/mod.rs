@@ -1,0 +1,113 @@
+//! What happens when things go wrong: kills at every moment, damaged records,
+//! races, hooks that hang, configs that can't be.
+
+mod bystanders;
+mod deletes;
+mod image;
+mod kills;
+mod provoked;
+mod races;
+mod starts;
+
+use crate::property::Scenario;
+use crate::runtime::Ran;
+use crate::scene::{Scene, until};
+use crate::suite::{Case, Check, Stop, ensure};
+
+/// All tests.
+pub(crate) fn all() -> Vec<&'static dyn Case> {
+    const SCENARIOS: &[&[Scenario]] = &[
+        kills::SCENARIOS,
+        deletes::SCENARIOS,
+        races::SCENARIOS,
+        starts::SCENARIOS,
+        image::SCENARIOS,
+        bystanders::SCENARIOS,
+    ];
+    let mut all: Vec<&dyn Case> = Vec::new();
+    all.extend(
+        SCENARIOS
+            .iter()
+            .copied()
+            .flatten()
+            .map(|case| case as &dyn Case),
+    );
+    all.extend(provoked::CONFIGS.iter().map(|case| case as &dyn Case));
+    all.extend(provoked::SCENARIOS.iter().map(|case| case as &dyn Case));
+    all
+}
+
+/// For tests of what only longshore promises, or of its hidden flag.
+fn longshore_only(scene: &Scene<'_>) -> Check {
+    if scene.runtime().name == "longshore" {
+        return Ok(());
+    }
+    Err(Stop::Skip("a promise of longshore's only".to_owned()))
+}
+
+/// A refusal or a failure: not zero, one line for people.
+fn one_line(ran: &Ran) -> Check {
+    ensure!(
+        ran.status.is_some() && !ran.ok(),
+        "not refused: {}",
+        ran.story()
+    );
+    let lines = ran.stderr.lines().count();
+    ensure!(lines == 1, "{lines} lines on stderr: {}", ran.story());
+    Ok(())
+}
+
+/// `delete --force`, then nothing may be there any more.
+fn force_delete(scene: &Scene<'_>) -> Check {
+    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    let left = scene.left_behind();
+    ensure!(left.is_empty(), "left: {left:?}");
+    Ok(())
+}
+
+/// Running, and neither dead nor a zombie.
+fn alive(pid: i32) -> bool {
+    state_letter(pid).is_some_and(|letter| !"ZX".contains(letter))
+}
+
+fn state_letter(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Field 22 of stat: clock ticks after boot.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+fn wait_dead(pid: i32) -> Check {
+    until(|| !alive(pid), &format!("the end of process {pid}"))
+}
+
+/// Somebody else's process: it must outlive what the test does, and ends with the test.
+struct Stranger(std::process::Child);
+
+impl Stranger {
+    fn start() -> Check<Stranger> {
+        let child = std::process::Command::new("sleep").arg("300").spawn()?;
+        Ok(Stranger(child))
+    }
+
+    fn pid(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
+    fn must_live(&self) -> Check {
+        ensure!(alive(self.pid()), "an unrelated process was killed");
+        Ok(())
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // dead already: the test has said so
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,229 @@
+//! `start` tells the truth: whether the program was executed, and if not, why.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::{force_delete, longshore_only, one_line};
+use crate::config::set;
+use crate::property::{SCENARIO, Scenario};
+use crate::runtime::LIMIT;
+use crate::scene::{Scene, until};
+use crate::suite::{Check, View, ensure};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "start.hook-fails",
+        run: |scene| {
+            hook(
+                scene,
+                json!({ "path": "/bin/false" }),
+                "hooks.startContainer[0]",
+            )
+        },
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.hook-missing",
+        run: |scene| {
+            hook(
+                scene,
+                json!({ "path": "/no/hook" }),
+                "hooks.startContainer[0]",
+            )
+        },
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.hook-times-out",
+        run: |scene| {
+            hook(
+                scene,
+                json!({ "path": "/bin/sleep", "args": ["sleep", "30"], "timeout": 1 }),
+                "hooks.startContainer[0]",
+            )
+        },
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.program-vanished",
+        run: vanished,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.init-killed",
+        run: killed,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.seccomp.kills-execve",
+        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_PROCESS" })),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.seccomp.kills-thread-at-execve",
+        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_THREAD" })),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.seccomp.denies-execve",
+        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_ERRNO", "errnoRet": 13 })),
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.seccomp.denies-the-rest",
+        run: denied_rest,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.pids.limit-1",
+        run: |scene| small(scene, "/linux/resources/pids", json!({ "limit": 1 })),
+        view: View::V1,
+        ..SCENARIO
+    },
+    Scenario {
+        name: "start.memory.limit-256k",
+        run: |scene| {
+            small(
+                scene,
+                "/linux/resources/memory",
+                json!({ "limit": 256 << 10 }),
+            )
+        },
+        known: &[("runc", "sets the limit on an init that has grown beyond it")],
+        view: View::V1,
+        ..SCENARIO
+    },
+];
+
+/// The one line, and a container that is no more than stopped.
+fn fails(scene: &Scene<'_>, place: &str) -> Check {
+    let ran = scene.verb("start")?;
+    one_line(&ran)?;
+    ensure!(
+        ran.stderr.contains(place),
+        "does not name {place}: {}",
+        ran.story()
+    );
+    scene.wait_status("stopped")?;
+    force_delete(scene)
+}
+
+fn hook(scene: &mut Scene<'_>, hook: Value, place: &str) -> Check {
+    longshore_only(scene)?;
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "startContainer": [hook] }),
+    );
+    scene.create()?;
+    fails(scene, place)
+}
+
+fn vanished(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    scene.executable("rootfs/program", "#!/bin/sh\nexit 0\n")?;
+    set(&mut scene.config, "/process/args", json!(["/program"]));
+    scene.create()?;
+    fs::remove_file(scene.path("rootfs/program"))?;
+    fails(scene, "process.args")
+}
+
+fn killed(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] });
+    set(
+        &mut scene.config,
+        "/hooks",
+        json!({ "startContainer": [hook] }),
+    );
+    let pid = scene.create()?;
+    let starting = scene.call(&["start", &scene.id]).spawn()?;
+    until(|| scene.path("rootfs/begun").exists(), "the hook")?;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGKILL,
+    )?;
+    let ran = starting.wait(LIMIT)?;
+    one_line(&ran)?;
+    ensure!(ran.stderr.contains("signal 9"), "{}", ran.story());
+    force_delete(scene)
+}
+
+fn filter(rule: Value, names: &[&str]) -> Value {
+    let mut rule = rule;
+    rule["names"] = json!(names);
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
+}
+
+fn filtered_execve(scene: &mut Scene<'_>, rule: Value) -> Check {
+    longshore_only(scene)?;
+    set(
+        &mut scene.config,
+        "/linux/seccomp",
+        filter(rule, &["execve", "execveat"]),
+    );
+    for no_new_privileges in [false, true] {
+        set(
+            &mut scene.config,
+            "/process/noNewPrivileges",
+            json!(no_new_privileges),
+        );
+        scene.create()?;
+        fails(scene, "")?;
+        fs::remove_file(scene.path("pid"))?;
+    }
+    Ok(())
+}
+
+/// Init needs nothing of these once the filter is there.
+fn denied_rest(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let names = [
+        "write",
+        "sendmsg",
+        "sendto",
+        "close",
+        "exit_group",
+        "mmap",
+        "munmap",
+        "fcntl",
+        "prctl",
+    ];
+    scene.script("true");
+    for no_new_privileges in [false, true] {
+        set(
+            &mut scene.config,
+            "/process/noNewPrivileges",
+            json!(no_new_privileges),
+        );
+        set(
+            &mut scene.config,
+            "/linux/seccomp",
+            filter(json!({ "action": "SCMP_ACT_ERRNO" }), &names),
+        );
+        set(
+            &mut scene.config,
+            "/process/args",
+            json!(["/bin/sleep", "300"]),
+        );
+        scene.create()?;
+        scene.must("start")?;
+        force_delete(scene)?;
+        fs::remove_file(scene.path("pid"))?;
+    }
+    // A missing program is still told, though init can't write or even exit any more.
+    scene.executable("rootfs/program", "#!/bin/sh\nexit 0\n")?;
+    set(&mut scene.config, "/process/args", json!(["/program"]));
+    scene.create()?;
+    fs::remove_file(scene.path("rootfs/program"))?;
+    fails(scene, "process.args")
+}
+
+/// Init itself must not need more than the program.
+fn small(scene: &mut Scene<'_>, pointer: &str, value: Value) -> Check {
+    set(&mut scene.config, pointer, value);
+    scene.create()?;
+    scene.must("start")?;
+    Ok(())
+}
