@@ -72,7 +72,6 @@ details! {
     6 CreateFilesystem "cannot create the filesystem",
     7 SetAttributes "cannot set the mount's attributes",
     8 Attach "cannot attach the mount",
-    9 NotADirectory "the target is not a directory",
     10 Occupied "something else is already at this path",
     11 HookFailed "exited with status",
     12 HookSignaled "was killed by signal",
@@ -87,7 +86,6 @@ details! {
     21 Propagation "cannot set the mount's propagation",
     22 NotDevpts "/dev/pts/ptmx is not a pseudo-terminal multiplexer",
     23 Pivot "cannot switch to the root filesystem",
-    24 PeerRefused "the peer of the start socket is not this container's creator",
     25 NotProcfs "the target of a proc or sysfs mount must be a real directory",
     26 ChangeDirectory "cannot change to the working directory",
 }

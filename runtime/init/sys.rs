@@ -21,9 +21,7 @@ pub(crate) const EISDIR: Errno = Errno(21);
 pub(crate) const EINVAL: Errno = Errno(22);
 pub(crate) const ENOSYS: Errno = Errno(38);
 pub(crate) const ELOOP: Errno = Errno(40);
-pub(crate) const ENAMETOOLONG: Errno = Errno(36);
 pub(crate) const ENOTSUP: Errno = Errno(95);
-pub(crate) const ETIMEDOUT: Errno = Errno(110);
 
 /// A borrowed descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +68,6 @@ mod nr {
     pub(crate) const CLOSE: usize = 3;
     pub(crate) const LSEEK: usize = 8;
     pub(crate) const NANOSLEEP: usize = 35;
-    pub(crate) const POLL: usize = 271;
     pub(crate) const MMAP: usize = 9;
     pub(crate) const RT_SIGACTION: usize = 13;
     pub(crate) const RT_SIGPROCMASK: usize = 14;
@@ -109,7 +106,6 @@ mod nr {
     pub(crate) const UMOUNT2: usize = 166;
     pub(crate) const SETHOSTNAME: usize = 170;
     pub(crate) const SETDOMAINNAME: usize = 171;
-    pub(crate) const GETDENTS64: usize = 217;
     pub(crate) const KEYCTL: usize = 250;
     pub(crate) const OPENAT: usize = 257;
     pub(crate) const MKDIRAT: usize = 258;
@@ -127,8 +123,6 @@ mod nr {
     pub(crate) const FSTATFS: usize = 138;
     pub(crate) const FACCESSAT: usize = 269;
     pub(crate) const CLOCK_GETTIME: usize = 228;
-    pub(crate) const FCHMODAT: usize = 268;
-    pub(crate) const FCHMOD: usize = 91;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -138,7 +132,6 @@ mod nr {
     pub(crate) const CLOSE: usize = 57;
     pub(crate) const LSEEK: usize = 62;
     pub(crate) const NANOSLEEP: usize = 101;
-    pub(crate) const POLL: usize = 73;
     pub(crate) const MMAP: usize = 222;
     pub(crate) const RT_SIGACTION: usize = 134;
     pub(crate) const RT_SIGPROCMASK: usize = 135;
@@ -177,7 +170,6 @@ mod nr {
     pub(crate) const UMOUNT2: usize = 39;
     pub(crate) const SETHOSTNAME: usize = 161;
     pub(crate) const SETDOMAINNAME: usize = 162;
-    pub(crate) const GETDENTS64: usize = 61;
     pub(crate) const KEYCTL: usize = 219;
     pub(crate) const OPENAT: usize = 56;
     pub(crate) const MKDIRAT: usize = 34;
@@ -195,8 +187,6 @@ mod nr {
     pub(crate) const FSTATFS: usize = 44;
     pub(crate) const FACCESSAT: usize = 48;
     pub(crate) const CLOCK_GETTIME: usize = 113;
-    pub(crate) const FCHMODAT: usize = 53;
-    pub(crate) const FCHMOD: usize = 52;
 }
 
 /// Numbers that are the same everywhere.
@@ -792,7 +782,6 @@ pub(crate) mod o {
     pub(crate) const NOFOLLOW: u32 = 0o100_000;
 }
 
-pub(crate) const O_RDONLY: u32 = 0;
 pub(crate) const O_RDWR: u32 = 2;
 pub(crate) const O_CREAT: u32 = 0o100;
 pub(crate) const O_EXCL: u32 = 0o200;
@@ -836,15 +825,6 @@ pub(crate) fn mknodat(dir: Fd, name: Path<'_>, mode: u32, device: u64) -> Result
 pub(crate) fn chown_fd(fd: Fd, uid: u32, gid: u32) -> Result<()> {
     const AT_EMPTY_PATH: usize = 0x1000;
     syscall!(nr::FCHOWNAT, fd, &b"\0"[..], uid, gid, AT_EMPTY_PATH).map(drop)
-}
-
-/// chmod of a directory entry that this process has just made with mknodat.
-pub(crate) fn fchmodat(dir: Fd, name: Path<'_>, mode: u32) -> Result<()> {
-    syscall!(nr::FCHMODAT, dir, name, mode).map(drop)
-}
-
-pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
-    syscall!(nr::FCHMOD, fd, mode).map(drop)
 }
 
 /// The parts of stat(2) that init looks at.
@@ -989,34 +969,11 @@ pub(crate) fn now() -> u64 {
     }
 }
 
-/// Waits until one descriptor is readable or hung up, at most `milliseconds`. ppoll(2)
-pub(crate) fn poll(fd: Fd, milliseconds: Option<u64>) -> Result<bool> {
-    const POLLIN: i16 = 1;
-    #[repr(C)]
-    struct PollFd {
-        fd: i32,
-        events: i16,
-        revents: i16,
-    }
-    let mut wait = PollFd { fd: fd.0, events: POLLIN, revents: 0 };
-    let time = milliseconds.map(|ms| [ms / 1000, (ms % 1000) * 1_000_000]);
-    let time_pointer = time.as_ref().map_or(core::ptr::null(), |time| time.as_ptr());
-    match syscall!(nr::POLL, &raw mut wait, 1usize, time_pointer, 0usize, 8usize) {
-        Err(EINTR) => Ok(false),
-        other => other.map(|count| count > 0),
-    }
-}
-
 /// close_range(2); with `mark`, the descriptors are only made close-on-exec.
 pub(crate) fn close_range(first: u32, last: u32, mark: bool) -> Result<()> {
     const CLOSE_RANGE_CLOEXEC: usize = 4;
     let flags = if mark { CLOSE_RANGE_CLOEXEC } else { 0 };
     syscall!(common::CLOSE_RANGE, first, last, flags).map(drop)
-}
-
-/// Names in a directory, in the kernel's records. getdents64(2)
-pub(crate) fn getdents(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
-    syscall!(nr::GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len())
 }
 
 /// Attributes of mounts (MOUNT_ATTR_*). mount_setattr(2)

@@ -89,6 +89,12 @@ impl Cgroup {
         Directories(self.nodes.iter().map(|node| node.place.clone()).collect())
     }
 
+    /// No directory of it exists.
+    #[cfg(test)]
+    fn is_absent(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     /// Writes limits. A write that the kernel refuses for the value is tried
     /// again after the others, since many depend on each other: memory+swap is
     /// never below memory, the burst never above the quota.

@@ -2,7 +2,7 @@
 //! namespace of one thread. Each test has names of its own.
 
 use std::io::{BufRead, BufReader, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};

@@ -186,11 +186,10 @@ const PROC_FILES: [&str; 10] = [
 fn mounts(config: &Config, problems: &mut Vec<Error>) {
     for (index, mount) in config.mounts.iter().enumerate() {
         let at = format!("mounts[{index}] ({})", mount.destination);
-        let parts: Vec<_> = mount.destination.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        if parts.is_empty() || parts.contains(&"..") {
+        let clean = mount.destination.as_str();
+        if clean == "/" {
             problems.push(Error::config(&at, "destination is not a path below the root"));
         }
-        let clean = format!("/{}", parts.join("/"));
         let bind = matches!(mount.kind, MountKind::Bind { .. });
         if bind && !mount.options.data.is_empty() {
             problems.push(Error::config(&at, "bind mounts cannot have any filesystem-specific options applied"));
@@ -200,7 +199,7 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
         }
         let special = |name: &str| mount.kind == MountKind::Filesystem(name.to_owned());
         let over_proc = clean == "/proc" && !special("proc") && !bind;
-        let inside_proc = clean.starts_with("/proc/") && !PROC_FILES.contains(&clean.as_str());
+        let inside_proc = clean.starts_with("/proc/") && !PROC_FILES.contains(&clean);
         if over_proc || inside_proc {
             problems.push(Error::config(&at, "nothing may be mounted there: it would redirect what is read from /proc"));
         }

@@ -185,9 +185,23 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
             }
             (None, _) => MountKind::Filesystem(fstype),
         };
+        let destination = clean(&destination);
         mounts.push(Mount { destination, source: mount.source().as_deref().map(text), kind, options });
     }
     mounts
+}
+
+/// A destination without `.` and `..`, which the engines' own paths may have; never above the root.
+fn clean(destination: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in destination.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 fn hooks(spec: &oci::Spec, problems: &mut Problems) -> Hooks {
