@@ -31,7 +31,16 @@ fn main() {
     let target = variable("TARGET");
     let output = PathBuf::from(variable("OUT_DIR")).join("init.elf");
     let mut rustc = Command::new(variable("RUSTC"));
-    rustc.args(["--crate-name", "init", "--edition", "2024", "--crate-type", "bin", "--target", &target]);
+    rustc.args([
+        "--crate-name",
+        "init",
+        "--edition",
+        "2024",
+        "--crate-type",
+        "bin",
+        "--target",
+        &target,
+    ]);
     rustc.args(FLAGS).arg("-o").arg(&output).arg("init/main.rs");
     if target.starts_with("aarch64") {
         rustc.arg("-Ctarget-feature=-outline-atomics");
@@ -39,7 +48,9 @@ fn main() {
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         rustc.arg(format!("-Clinker={linker}"));
     }
-    let status = rustc.status().unwrap_or_else(|error| panic!("cannot run {rustc:?}: {error}"));
+    let status = rustc
+        .status()
+        .unwrap_or_else(|error| panic!("cannot run {rustc:?}: {error}"));
     assert!(status.success(), "init does not compile");
     println!("cargo::rustc-env=LONGSHORE_INIT={}", output.display());
 }

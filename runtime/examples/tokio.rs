@@ -7,8 +7,8 @@ use longshore::{ExitStatus, Runtime, Stdio};
 use std::error::Error;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::task::{JoinSet, spawn_blocking};
 
 const CONTAINERS: usize = 100;
@@ -17,7 +17,12 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 async fn run(runtime: Runtime, bundle: PathBuf, id: String) -> Result<ExitStatus, Failure> {
     let start = move || -> longshore::Result<_> {
-        let container = runtime.container(&id).bundle(bundle).stdin(Stdio::null()).stdout(Stdio::null()).create()?;
+        let container = runtime
+            .container(&id)
+            .bundle(bundle)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .create()?;
         let process = container.start()?;
         Ok((container, process))
     };
@@ -35,7 +40,9 @@ async fn run(runtime: Runtime, bundle: PathBuf, id: String) -> Result<ExitStatus
 async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let bundle = PathBuf::from(arguments.next().ok_or("usage: tokio BUNDLE [STATE_ROOT]")?);
-    let state_root = arguments.next().unwrap_or_else(|| "/run/longshore-example".to_owned());
+    let state_root = arguments
+        .next()
+        .unwrap_or_else(|| "/run/longshore-example".to_owned());
     let runtime = Runtime::builder().state_root(state_root).build()?;
     let mut tasks = JoinSet::new();
     for number in 0..CONTAINERS {
@@ -50,5 +57,9 @@ async fn main() -> Result<(), Failure> {
         }
     }
     println!("{succeeded} of {CONTAINERS} exited with 0");
-    if succeeded == CONTAINERS { Ok(()) } else { Err("not all of them succeeded".into()) }
+    if succeeded == CONTAINERS {
+        Ok(())
+    } else {
+        Err("not all of them succeeded".into())
+    }
 }

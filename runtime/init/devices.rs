@@ -10,8 +10,15 @@ const TYPE_BITS: u32 = 0o170_000;
 
 impl Init<'_> {
     /// Makes the node; one that is there already must be the same device (config-linux.md#devices).
-    pub(crate) fn device_node(&mut self, path: Text<'_>, mode: u32, number: (u32, u32), owner: (u32, u32)) -> Outcome {
-        let (parent, name) = paths::open_parent(self.root()?, path.bytes()).refused(Detail::MakeTarget)?;
+    pub(crate) fn device_node(
+        &mut self,
+        path: Text<'_>,
+        mode: u32,
+        number: (u32, u32),
+        owner: (u32, u32),
+    ) -> Outcome {
+        let (parent, name) =
+            paths::open_parent(self.root()?, path.bytes()).refused(Detail::MakeTarget)?;
         let device = makedev(number.0, number.1);
         match sys::mknodat(parent.fd(), &name, mode, device) {
             Err(sys::EEXIST) => {
@@ -31,14 +38,25 @@ impl Init<'_> {
     }
 
     /// In a user namespace no node can be made: the host's own is bound.
-    pub(crate) fn device_bind(&mut self, source: &Source<'_>, path: Text<'_>, new_api: bool) -> Outcome {
-        let unchanged = Changes { set: 0, clear: 0, recursive_set: 0, recursive_clear: 0 };
+    pub(crate) fn device_bind(
+        &mut self,
+        source: &Source<'_>,
+        path: Text<'_>,
+        new_api: bool,
+    ) -> Outcome {
+        let unchanged = Changes {
+            set: 0,
+            clear: 0,
+            recursive_set: 0,
+            recursive_clear: 0,
+        };
         self.bind(source, path, &unchanged, new_api)
     }
 
     /// The image's own file of that name gives way, as with the other runtimes, unless it is a directory.
     pub(crate) fn symlink(&mut self, contents: Text<'_>, path: Text<'_>) -> Outcome {
-        let (parent, name) = paths::open_parent(self.root()?, path.bytes()).refused(Detail::MakeTarget)?;
+        let (parent, name) =
+            paths::open_parent(self.root()?, path.bytes()).refused(Detail::MakeTarget)?;
         let make = || sys::symlinkat(contents.with_nul(), parent.fd(), &name);
         match make() {
             Err(sys::EEXIST) => {}
@@ -65,7 +83,11 @@ impl Init<'_> {
         let mut number = 0u32;
         sys::ioctl(multiplexer.fd(), TIOCGPTN, &mut number)?;
         // By descriptor: what the name /dev/pts/N means now may be somebody's trick (CVE-2025-52565).
-        let peer = sys::OwnedFd::new(sys::ioctl_number(multiplexer.fd(), TIOCGPTPEER, (flags | sys::O_CLOEXEC) as usize)?);
+        let peer = sys::OwnedFd::new(sys::ioctl_number(
+            multiplexer.fd(),
+            TIOCGPTPEER,
+            (flags | sys::O_CLOEXEC) as usize,
+        )?);
         let _ = sys::chown_fd(peer.fd(), uid, u32::MAX); // unmapped ids: the terminal stays root's
         if mount {
             self.mount_console(peer.fd())?;
@@ -74,14 +96,19 @@ impl Init<'_> {
             sys::dup_to(peer.fd(), Fd(stdio))?;
         }
         let name = [b"/dev/pts/", decimal(number as usize).as_slice()].concat();
-        Ok(sys::send(Fd::from_wire(socket), &name, Some(multiplexer.fd()))?)
+        Ok(sys::send(
+            Fd::from_wire(socket),
+            &name,
+            Some(multiplexer.fd()),
+        )?)
     }
 
     /// `/dev/pts/ptmx`, seen to be the multiplexer of a devpts.
     fn multiplexer(&self) -> Result<sys::OwnedFd, Failure> {
         const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
         const PTMX: u64 = 5 << 8 | 2;
-        let directory = paths::open(self.root()?, b"/dev/pts", Missing::Refuse).refused(Detail::NotDevpts)?;
+        let directory =
+            paths::open(self.root()?, b"/dev/pts", Missing::Refuse).refused(Detail::NotDevpts)?;
         let flags = sys::O_RDWR | sys::O_NOCTTY | sys::o::NOFOLLOW;
         let file = sys::openat(directory.fd(), b"ptmx\0", flags, 0).refused(Detail::NotDevpts)?;
         let devpts = sys::filesystem_magic(file.fd())? == DEVPTS_SUPER_MAGIC;
@@ -92,13 +119,15 @@ impl Init<'_> {
     }
 
     fn mount_console(&mut self, peer: Fd) -> Outcome {
-        let (parent, name) = paths::open_parent(self.root()?, b"/dev/console").refused(Detail::MakeTarget)?;
+        let (parent, name) =
+            paths::open_parent(self.root()?, b"/dev/console").refused(Detail::MakeTarget)?;
         let flags = sys::O_CREAT | sys::O_EXCL | sys::o::NOFOLLOW;
         match sys::openat(parent.fd(), &name, flags, 0o666) {
             Err(sys::EEXIST) => {}
             other => drop(other.refused(Detail::MakeTarget)?),
         }
-        let target = sys::openat(parent.fd(), &name, sys::O_PATH | sys::o::NOFOLLOW, 0).refused(Detail::OpenTarget)?;
+        let target = sys::openat(parent.fd(), &name, sys::O_PATH | sys::o::NOFOLLOW, 0)
+            .refused(Detail::OpenTarget)?;
         if sys::stat(target.fd())?.is_symlink() {
             return Err(Failure::new(sys::ELOOP, Detail::OpenTarget));
         }
@@ -128,7 +157,12 @@ mod tests {
 
     #[test]
     fn device_numbers_as_the_kernel_has_them() {
-        for (major, minor, expect) in [(1, 3, 0x103), (5, 2, 0x502), (259, 300, 0x11_032c), (4095, 255, 0xf_ffff)] {
+        for (major, minor, expect) in [
+            (1, 3, 0x103),
+            (5, 2, 0x502),
+            (259, 300, 0x11_032c),
+            (4095, 255, 0xf_ffff),
+        ] {
             assert_eq!(makedev(major, minor), expect);
         }
     }

@@ -41,7 +41,7 @@ unsafe extern "C" fn entry(stack: *const usize) -> ! {
         sys::exit(126);
     }
     // SAFETY: argv[1] is the third word, since argc is 2.
-    let argument = unsafe { *stack.add(2) } as *const u8;
+    let argument = unsafe { *stack.wrapping_add(2) } as *const u8;
     match program(argument) {
         Ok(errno) | Err(errno) => sys::exit(errno.0),
     }
@@ -92,7 +92,9 @@ unsafe impl GlobalAlloc for Bump {
             return start as *mut u8;
         }
         let length = (layout.size() + layout.align()).next_multiple_of(CHUNK);
-        let Ok(chunk) = sys::map(length, None) else { return core::ptr::null_mut() };
+        let Ok(chunk) = sys::map(length, None) else {
+            return core::ptr::null_mut();
+        };
         let start = (chunk as usize).next_multiple_of(layout.align());
         self.next.set(start + layout.size());
         self.end.set(chunk as usize + length);
@@ -103,7 +105,10 @@ unsafe impl GlobalAlloc for Bump {
 }
 
 #[global_allocator]
-static ALLOCATOR: Bump = Bump { next: Cell::new(0), end: Cell::new(0) };
+static ALLOCATOR: Bump = Bump {
+    next: Cell::new(0),
+    end: Cell::new(0),
+};
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -132,7 +137,11 @@ unsafe extern "C" fn memcpy(target: *mut u8, source: *const u8, count: usize) ->
     #[cfg(not(target_arch = "x86_64"))]
     for at in 0..count {
         // SAFETY: inside of both regions by memcpy's contract.
-        unsafe { target.add(at).write_volatile(source.add(at).read_volatile()) };
+        unsafe {
+            target
+                .wrapping_add(at)
+                .write_volatile(source.wrapping_add(at).read_volatile())
+        };
     }
     target
 }
@@ -147,9 +156,9 @@ unsafe extern "C" fn memmove(target: *mut u8, source: *const u8, count: usize) -
     }
     for at in (0..count).rev() {
         // SAFETY: inside the source by memmove's contract.
-        let byte = unsafe { source.add(at).read_volatile() };
+        let byte = unsafe { source.wrapping_add(at).read_volatile() };
         // SAFETY: inside the target by memmove's contract.
-        unsafe { target.add(at).write_volatile(byte) };
+        unsafe { target.wrapping_add(at).write_volatile(byte) };
     }
     target
 }
@@ -167,7 +176,7 @@ unsafe extern "C" fn memset(target: *mut u8, byte: i32, count: usize) -> *mut u8
     #[cfg(not(target_arch = "x86_64"))]
     for at in 0..count {
         // SAFETY: inside the region by memset's contract.
-        unsafe { target.add(at).write_volatile(byte) };
+        unsafe { target.wrapping_add(at).write_volatile(byte) };
     }
     target
 }
@@ -178,9 +187,9 @@ unsafe extern "C" fn memset(target: *mut u8, byte: i32, count: usize) -> *mut u8
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     for at in 0..count {
         // SAFETY: inside the region by memcmp's contract.
-        let a = unsafe { left.add(at).read_volatile() };
+        let a = unsafe { left.wrapping_add(at).read_volatile() };
         // SAFETY: inside the region by memcmp's contract.
-        let b = unsafe { right.add(at).read_volatile() };
+        let b = unsafe { right.wrapping_add(at).read_volatile() };
         if a != b {
             return i32::from(a) - i32::from(b);
         }

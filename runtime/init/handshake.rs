@@ -7,20 +7,40 @@ use crate::sys::{self, Fd, OwnedFd};
 
 impl Init<'_> {
     /// Stage 1 makes init, tells the host, and is done. The child goes on with the next operation.
-    pub(crate) fn second_clone(&mut self, flags: u64, cgroup: Option<u32>, clone3: bool) -> Outcome {
+    pub(crate) fn second_clone(
+        &mut self,
+        flags: u64,
+        cgroup: Option<u32>,
+        clone3: bool,
+    ) -> Outcome {
         let child = if clone3 {
             sys::clone3(flags, cgroup.map(Fd::from_wire))?
         } else {
             sys::clone_legacy(flags)?
         };
-        let Some((pid, pidfd)) = child else { return Ok(()) };
-        let started = Frame { kind: frame::STARTED, step: 0, value: i32::try_from(pid).unwrap_or(-1) };
+        let Some((pid, pidfd)) = child else {
+            return Ok(());
+        };
+        let started = Frame {
+            kind: frame::STARTED,
+            step: 0,
+            value: i32::try_from(pid).unwrap_or(-1),
+        };
         sys::send(self.control, &started.to_bytes(), Some(pidfd.fd()))?;
         sys::exit(0)
     }
 
     fn say(&self, kind: u32, step: u32) -> Outcome {
-        Ok(sys::send(self.control, &Frame { kind, step, value: 0 }.to_bytes(), None)?)
+        Ok(sys::send(
+            self.control,
+            &Frame {
+                kind,
+                step,
+                value: 0,
+            }
+            .to_bytes(),
+            None,
+        )?)
     }
 
     /// Waits for the host's word. The host's end means: undo, and nothing of init is worth keeping.
@@ -28,7 +48,11 @@ impl Init<'_> {
         let mut bytes = [0u8; FRAME_SIZE];
         match sys::receive(self.control, &mut bytes)? {
             (0, _) => sys::exit(1),
-            (len, _) if Frame::from_bytes(&bytes[..len]).is_some_and(|frame| frame.kind == kind) => Ok(()),
+            (len, _)
+                if Frame::from_bytes(&bytes[..len]).is_some_and(|frame| frame.kind == kind) =>
+            {
+                Ok(())
+            }
             _ => Err(sys::EIO.into()),
         }
     }

@@ -10,7 +10,13 @@ use alloc::vec::Vec;
 type Identity<'a> = (u32, u32, Option<&'a [u32]>);
 
 impl Init<'_> {
-    pub(crate) fn hook(&mut self, call: &HookCall<'_>, identity: Identity<'_>, bounding: u64, inheritable: u64) -> Outcome {
+    pub(crate) fn hook(
+        &mut self,
+        call: &HookCall<'_>,
+        identity: Identity<'_>,
+        bounding: u64,
+        inheritable: u64,
+    ) -> Outcome {
         let (input, output) = sys::pipe()?;
         let (status_read, status_write) = sys::pipe()?;
         let pid = sys::fork()?;
@@ -27,14 +33,22 @@ impl Init<'_> {
         let _ = sys::kill(-pid.cast_signed(), 9); // what the hook left behind in its group goes too
         let mut errno = [0u8; 4];
         if sys::read(status_read.fd(), &mut errno) == Ok(4) {
-            return Err(Failure::new(sys::Errno(i32::from_le_bytes(errno)), Detail::HookStart).with_text(call.path.bytes()));
+            return Err(
+                Failure::new(sys::Errno(i32::from_le_bytes(errno)), Detail::HookStart)
+                    .with_text(call.path.bytes()),
+            );
         }
         judge(ended, call)
     }
 }
 
 /// Runs in the child; returns only when the hook could not be executed.
-fn become_hook(call: &HookCall<'_>, identity: Identity<'_>, caps: (u64, u64), stdin: Fd) -> sys::Errno {
+fn become_hook(
+    call: &HookCall<'_>,
+    identity: Identity<'_>,
+    caps: (u64, u64),
+    stdin: Fd,
+) -> sys::Errno {
     match prepare_hook(identity, caps, stdin) {
         Err(errno) => errno,
         Ok(()) => {
@@ -45,7 +59,11 @@ fn become_hook(call: &HookCall<'_>, identity: Identity<'_>, caps: (u64, u64), st
     }
 }
 
-fn prepare_hook((uid, gid, groups): Identity<'_>, (bounding, inheritable): (u64, u64), stdin: Fd) -> sys::Result<()> {
+fn prepare_hook(
+    (uid, gid, groups): Identity<'_>,
+    (bounding, inheritable): (u64, u64),
+    stdin: Fd,
+) -> sys::Result<()> {
     const SIGPIPE: usize = 13;
     sys::new_process_group()?;
     sys::default_signal(SIGPIPE)?;

@@ -12,6 +12,7 @@
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))] // tests have no entry that would use it all
 #![allow(missing_docs)] // a program: nobody outside can see an item
 
 extern crate alloc;

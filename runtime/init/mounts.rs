@@ -31,8 +31,15 @@ impl Init<'_> {
     /// `/proc` of the caller's mount namespace, seen to be a procfs: for `self/fd/N`.
     fn proc(&mut self) -> sys::Result<Fd> {
         if self.proc.is_none() {
-            let proc = sys::openat(Fd::CWD, b"/proc\0", sys::O_PATH | sys::o::DIRECTORY | sys::o::NOFOLLOW, 0)?;
-            if sys::filesystem_magic(proc.fd())? != PROC_SUPER_MAGIC || sys::stat(proc.fd())?.inode != 1 {
+            let proc = sys::openat(
+                Fd::CWD,
+                b"/proc\0",
+                sys::O_PATH | sys::o::DIRECTORY | sys::o::NOFOLLOW,
+                0,
+            )?;
+            if sys::filesystem_magic(proc.fd())? != PROC_SUPER_MAGIC
+                || sys::stat(proc.fd())?.inode != 1
+            {
                 return Err(sys::ENOTSUP);
             }
             self.proc = Some(proc);
@@ -41,7 +48,14 @@ impl Init<'_> {
     }
 
     /// mount(2) between descriptors: `source` is a descriptor or a name that the filesystem reads.
-    fn mount_fd(&mut self, source: Result<Fd, &[u8]>, target: Fd, fstype: &[u8], flags: u64, data: &[u8]) -> sys::Result<()> {
+    fn mount_fd(
+        &mut self,
+        source: Result<Fd, &[u8]>,
+        target: Fd,
+        fstype: &[u8],
+        flags: u64,
+        data: &[u8],
+    ) -> sys::Result<()> {
         let proc = self.proc()?;
         sys::fchdir(proc)?;
         let name = match source {
@@ -72,9 +86,13 @@ impl Init<'_> {
         }
         // Over itself: only a mount point can become the root.
         let path = source.path.ok_or(Failure::from(sys::EINVAL))?;
-        let open = || sys::openat(Fd::CWD, path.with_nul(), sys::O_PATH | sys::o::DIRECTORY, 0).refused(Detail::OpenSource);
+        let open = || {
+            sys::openat(Fd::CWD, path.with_nul(), sys::O_PATH | sys::o::DIRECTORY, 0)
+                .refused(Detail::OpenSource)
+        };
         let below = open()?;
-        self.mount_fd(Ok(below.fd()), below.fd(), b"\0", ms::BIND | ms::REC, b"\0").refused(Detail::Attach)?;
+        self.mount_fd(Ok(below.fd()), below.fd(), b"\0", ms::BIND | ms::REC, b"\0")
+            .refused(Detail::Attach)?;
         self.root = Some(open()?);
         Ok(())
     }
@@ -88,7 +106,8 @@ impl Init<'_> {
         let tree = self.bare_tree(source)?;
         if source.propagation != 0 {
             // A clone is its original's peer: what is mounted in it here would appear on the host.
-            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation).refused(Detail::Propagation)?;
+            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation)
+                .refused(Detail::Propagation)?;
         }
         Ok(tree)
     }
@@ -96,24 +115,33 @@ impl Init<'_> {
     fn bare_tree(&self, source: &Source<'_>) -> Result<OwnedFd, Failure> {
         match (source.tree, source.path) {
             (Some(tree), _) => Ok(sys::dup_from(Fd::from_wire(tree), 3)?),
-            (None, Some(path)) => {
-                sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive).refused_text(Detail::OpenSource, path.bytes())
-            }
+            (None, Some(path)) => sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive)
+                .refused_text(Detail::OpenSource, path.bytes()),
             (None, None) => Err(sys::EINVAL.into()),
         }
     }
 
     /// A target that a mount can be put on, made if it is missing.
     fn target(&self, target: Text<'_>, directory: bool) -> Result<OwnedFd, Failure> {
-        let missing = if directory { Missing::MakeDirectory } else { Missing::MakeFile };
-        let fd = paths::open(self.root()?, target.bytes(), missing).refused_text(Detail::MakeTarget, target.bytes())?;
+        let missing = if directory {
+            Missing::MakeDirectory
+        } else {
+            Missing::MakeFile
+        };
+        let fd = paths::open(self.root()?, target.bytes(), missing)
+            .refused_text(Detail::MakeTarget, target.bytes())?;
         Ok(fd)
     }
 
     /// The target of a proc or sysfs mount: a link there would lead the masks astray.
-    fn filesystem_target(&self, target: Text<'_>, real_directory: bool) -> Result<OwnedFd, Failure> {
+    fn filesystem_target(
+        &self,
+        target: Text<'_>,
+        real_directory: bool,
+    ) -> Result<OwnedFd, Failure> {
         if real_directory {
-            let (parent, name) = paths::open_parent(self.root()?, target.bytes()).refused(Detail::MakeTarget)?;
+            let (parent, name) =
+                paths::open_parent(self.root()?, target.bytes()).refused(Detail::MakeTarget)?;
             if sys::lstat_at(parent.fd(), &name).is_ok_and(|stat| !stat.is_dir()) {
                 return Err(Failure::new(sys::ENOTDIR, Detail::NotProcfs));
             }
@@ -122,17 +150,20 @@ impl Init<'_> {
     }
 
     pub(crate) fn mount_filesystem(&mut self, mount: &Filesystem<'_, '_>) -> Outcome {
-        let context = sys::fsopen(mount.fstype.with_nul()).refused_text(Detail::OpenFilesystem, mount.fstype.bytes())?;
+        let context = sys::fsopen(mount.fstype.with_nul())
+            .refused_text(Detail::OpenFilesystem, mount.fstype.bytes())?;
         let source = mount.source.map(|source| (Text::new(b"source\0"), source));
         if let Some((Some(key), source)) = source {
-            sys::fsconfig(context.fd(), key.with_nul(), Some(source.with_nul())).refused(Detail::FilesystemOption)?;
+            sys::fsconfig(context.fd(), key.with_nul(), Some(source.with_nul()))
+                .refused(Detail::FilesystemOption)?;
         }
         for (key, value) in mount.options {
             sys::fsconfig(context.fd(), key.with_nul(), value.map(Text::with_nul))
                 .refused_text(Detail::FilesystemOption, key.bytes())?;
         }
         sys::fsconfig_create(context.fd()).refused(Detail::CreateFilesystem)?;
-        let tree = sys::fsmount(context.fd(), mount.attributes).refused(Detail::CreateFilesystem)?;
+        let tree =
+            sys::fsmount(context.fd(), mount.attributes).refused(Detail::CreateFilesystem)?;
         let target = self.filesystem_target(mount.target, mount.real_directory)?;
         sys::attach(tree.fd(), target.fd()).refused(Detail::Attach)
     }
@@ -140,11 +171,23 @@ impl Init<'_> {
     pub(crate) fn mount_legacy(&mut self, mount: &Legacy<'_>) -> Outcome {
         let target = self.filesystem_target(mount.target, mount.real_directory)?;
         let (source, fstype) = (mount.source.with_nul(), mount.fstype.with_nul());
-        self.mount_fd(Err(source), target.fd(), fstype, mount.flags, mount.data.with_nul())
-            .refused_text(Detail::CreateFilesystem, mount.fstype.bytes())
+        self.mount_fd(
+            Err(source),
+            target.fd(),
+            fstype,
+            mount.flags,
+            mount.data.with_nul(),
+        )
+        .refused_text(Detail::CreateFilesystem, mount.fstype.bytes())
     }
 
-    pub(crate) fn bind(&mut self, source: &Source<'_>, target: Text<'_>, changes: &Changes, new_api: bool) -> Outcome {
+    pub(crate) fn bind(
+        &mut self,
+        source: &Source<'_>,
+        target: Text<'_>,
+        changes: &Changes,
+        new_api: bool,
+    ) -> Outcome {
         if !new_api {
             return self.bind_legacy(source, target, changes);
         }
@@ -153,30 +196,46 @@ impl Init<'_> {
         let onto = self.target(target, directory)?;
         if !source.recursive && changes.recursive_set | changes.recursive_clear == 0 {
             // One mount: its attributes and its propagation in one call.
-            sys::mount_setattr(tree.fd(), false, changes.set, changes.clear, source.propagation)
-                .refused(Detail::SetAttributes)?;
+            sys::mount_setattr(
+                tree.fd(),
+                false,
+                changes.set,
+                changes.clear,
+                source.propagation,
+            )
+            .refused(Detail::SetAttributes)?;
             return sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach);
         }
         if source.propagation != 0 {
-            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation).refused(Detail::Propagation)?;
+            sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation)
+                .refused(Detail::Propagation)?;
         }
         if changes.recursive_set | changes.recursive_clear != 0 {
-            sys::mount_setattr(tree.fd(), true, changes.recursive_set, changes.recursive_clear, 0)
-                .refused(Detail::SetAttributes)?;
+            sys::mount_setattr(
+                tree.fd(),
+                true,
+                changes.recursive_set,
+                changes.recursive_clear,
+                0,
+            )
+            .refused(Detail::SetAttributes)?;
         }
         if changes.set | changes.clear != 0 {
-            sys::mount_setattr(tree.fd(), false, changes.set, changes.clear, 0).refused(Detail::SetAttributes)?;
+            sys::mount_setattr(tree.fd(), false, changes.set, changes.clear, 0)
+                .refused(Detail::SetAttributes)?;
         }
         sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach)
     }
 
     fn bind_legacy(&mut self, source: &Source<'_>, target: Text<'_>, changes: &Changes) -> Outcome {
         let path = source.path.ok_or(Failure::from(sys::EINVAL))?;
-        let from = sys::openat(Fd::CWD, path.with_nul(), sys::O_PATH, 0).refused_text(Detail::OpenSource, path.bytes())?;
+        let from = sys::openat(Fd::CWD, path.with_nul(), sys::O_PATH, 0)
+            .refused_text(Detail::OpenSource, path.bytes())?;
         let directory = sys::stat(from.fd())?.is_dir();
         let onto = self.target(target, directory)?;
         let recursive = if source.recursive { ms::REC } else { 0 };
-        self.mount_fd(Ok(from.fd()), onto.fd(), b"\0", ms::BIND | recursive, b"\0").refused(Detail::Attach)?;
+        self.mount_fd(Ok(from.fd()), onto.fd(), b"\0", ms::BIND | recursive, b"\0")
+            .refused(Detail::Attach)?;
         if changes.recursive_set | changes.recursive_clear != 0 {
             // mount(2) changes one mount only: the restriction would not be in force below.
             return Err(Failure::new(sys::ENOSYS, Detail::SetAttributes));
@@ -184,7 +243,8 @@ impl Init<'_> {
         if changes.set | changes.clear == 0 {
             return Ok(());
         }
-        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
+        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse)
+            .refused(Detail::OpenTarget)?;
         self.remount(mounted.fd(), changes.set, changes.clear)
     }
 
@@ -192,17 +252,32 @@ impl Init<'_> {
     fn remount(&mut self, mounted: Fd, set: u64, clear: u64) -> Outcome {
         let now = sys::filesystem_flags(mounted)?;
         let flags = legacy_flags(now, set, clear);
-        self.mount_fd(Err(b"\0"), mounted, b"\0", ms::REMOUNT | ms::BIND | flags, b"\0").refused(Detail::SetAttributes)
+        self.mount_fd(
+            Err(b"\0"),
+            mounted,
+            b"\0",
+            ms::REMOUNT | ms::BIND | flags,
+            b"\0",
+        )
+        .refused(Detail::SetAttributes)
     }
 
-    pub(crate) fn target_propagation(&mut self, target: Text<'_>, flags: &[u64], new_api: bool) -> Outcome {
-        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
+    pub(crate) fn target_propagation(
+        &mut self,
+        target: Text<'_>,
+        flags: &[u64],
+        new_api: bool,
+    ) -> Outcome {
+        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse)
+            .refused(Detail::OpenTarget)?;
         for flag in flags {
             let (kind, recursive) = (flag & !ms::REC, flag & ms::REC != 0);
             if new_api {
-                sys::mount_setattr(mounted.fd(), recursive, 0, 0, kind).refused(Detail::Propagation)?;
+                sys::mount_setattr(mounted.fd(), recursive, 0, 0, kind)
+                    .refused(Detail::Propagation)?;
             } else {
-                self.mount_fd(Err(b"\0"), mounted.fd(), b"\0", *flag, b"\0").refused(Detail::Propagation)?;
+                self.mount_fd(Err(b"\0"), mounted.fd(), b"\0", *flag, b"\0")
+                    .refused(Detail::Propagation)?;
             }
         }
         Ok(())
@@ -227,30 +302,44 @@ impl Init<'_> {
     pub(crate) fn root_readonly(&mut self, new_api: bool) -> Outcome {
         let root = self.root()?;
         if new_api {
-            return sys::mount_setattr(root, false, attr::RDONLY, 0, 0).refused(Detail::SetAttributes);
+            return sys::mount_setattr(root, false, attr::RDONLY, 0, 0)
+                .refused(Detail::SetAttributes);
         }
         self.remount(root, attr::RDONLY, 0)
     }
 
     /// The mount at `target` itself, after what had to be made in it.
     pub(crate) fn target_readonly(&mut self, target: Text<'_>, new_api: bool) -> Outcome {
-        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
+        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse)
+            .refused(Detail::OpenTarget)?;
         if new_api {
-            return sys::mount_setattr(mounted.fd(), false, attr::RDONLY, 0, 0).refused(Detail::SetAttributes);
+            return sys::mount_setattr(mounted.fd(), false, attr::RDONLY, 0, 0)
+                .refused(Detail::SetAttributes);
         }
         self.remount(mounted.fd(), attr::RDONLY, 0)
     }
 
     /// A read-only bind of the path onto itself. A path that isn't there needs no protection.
     pub(crate) fn readonly_path(&mut self, path: Text<'_>, new_api: bool) -> Outcome {
-        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let Some(target) = self.existing(path)? else {
+            return Ok(());
+        };
         if new_api {
             let tree = sys::clone_tree(target.fd(), b"\0", true).refused(Detail::OpenSource)?;
-            sys::mount_setattr(tree.fd(), false, attr::RDONLY, 0, 0).refused(Detail::SetAttributes)?;
+            sys::mount_setattr(tree.fd(), false, attr::RDONLY, 0, 0)
+                .refused(Detail::SetAttributes)?;
             return sys::attach(tree.fd(), target.fd()).refused(Detail::Attach);
         }
-        self.mount_fd(Ok(target.fd()), target.fd(), b"\0", ms::BIND | ms::REC, b"\0").refused(Detail::Attach)?;
-        let mounted = paths::open(self.root()?, path.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
+        self.mount_fd(
+            Ok(target.fd()),
+            target.fd(),
+            b"\0",
+            ms::BIND | ms::REC,
+            b"\0",
+        )
+        .refused(Detail::Attach)?;
+        let mounted =
+            paths::open(self.root()?, path.bytes(), Missing::Refuse).refused(Detail::OpenTarget)?;
         self.remount(mounted.fd(), attr::RDONLY, 0)
     }
 
@@ -263,13 +352,24 @@ impl Init<'_> {
     }
 
     /// Hides a file behind the null device, a directory behind an empty read-only tmpfs.
-    pub(crate) fn mask_path(&mut self, null: &Source<'_>, path: Text<'_>, new_api: bool) -> Outcome {
-        let Some(target) = self.existing(path)? else { return Ok(()) };
+    pub(crate) fn mask_path(
+        &mut self,
+        null: &Source<'_>,
+        path: Text<'_>,
+        new_api: bool,
+    ) -> Outcome {
+        let Some(target) = self.existing(path)? else {
+            return Ok(());
+        };
         let directory = sys::stat(target.fd())?.is_dir();
         if !new_api {
             return self.mask_legacy(target.fd(), directory);
         }
-        let used = if directory { self.mask_directory.as_ref() } else { self.mask_file.as_ref() };
+        let used = if directory {
+            self.mask_directory.as_ref()
+        } else {
+            self.mask_file.as_ref()
+        };
         // A detached mount can be attached once: the next mask clones the one that is in place.
         let mask = match used {
             Some(mask) => sys::clone_tree(mask.fd(), b"\0", false).refused(Detail::OpenSource)?,
@@ -277,7 +377,11 @@ impl Init<'_> {
             None => self.null_device(null)?,
         };
         sys::attach(mask.fd(), target.fd()).refused(Detail::Attach)?;
-        let slot = if directory { &mut self.mask_directory } else { &mut self.mask_file };
+        let slot = if directory {
+            &mut self.mask_directory
+        } else {
+            &mut self.mask_file
+        };
         *slot = Some(mask);
         Ok(())
     }
@@ -292,18 +396,26 @@ impl Init<'_> {
     fn mask_legacy(&mut self, target: Fd, directory: bool) -> Outcome {
         if directory {
             let data = b"nr_blocks=1,nr_inodes=1\0";
-            return self.mount_fd(Err(b"tmpfs\0"), target, b"tmpfs\0", ms::RDONLY, data).refused(Detail::Attach);
+            return self
+                .mount_fd(Err(b"tmpfs\0"), target, b"tmpfs\0", ms::RDONLY, data)
+                .refused(Detail::Attach);
         }
-        let null = paths::open(self.root()?, b"/dev/null", Missing::Refuse).refused_text(Detail::OpenSource, b"/dev/null")?;
+        let null = paths::open(self.root()?, b"/dev/null", Missing::Refuse)
+            .refused_text(Detail::OpenSource, b"/dev/null")?;
         verify_null(null.fd())?;
-        self.mount_fd(Ok(null.fd()), target, b"\0", ms::BIND, b"\0").refused(Detail::Attach)
+        self.mount_fd(Ok(null.fd()), target, b"\0", ms::BIND, b"\0")
+            .refused(Detail::Attach)
     }
 
     pub(crate) fn ensure_directory(&mut self, path: Text<'_>) -> Outcome {
         let made = paths::open(self.root()?, path.bytes(), Missing::MakeDirectory);
         let made = made.refused_text(Detail::MakeTarget, path.bytes())?;
         let directory = sys::stat(made.fd())?.is_dir();
-        if directory { Ok(()) } else { Err(Failure::new(sys::ENOTDIR, Detail::MakeTarget).with_text(path.bytes())) }
+        if directory {
+            Ok(())
+        } else {
+            Err(Failure::new(sys::ENOTDIR, Detail::MakeTarget).with_text(path.bytes()))
+        }
     }
 }
 
@@ -311,7 +423,11 @@ impl Init<'_> {
 fn verify_null(fd: Fd) -> Outcome {
     let stat = sys::stat(fd)?;
     const NULL: u64 = 1 << 8 | 3;
-    if stat.is_char() && stat.rdev == NULL { Ok(()) } else { Err(Failure::new(sys::ENOTSUP, Detail::OpenSource)) }
+    if stat.is_char() && stat.rdev == NULL {
+        Ok(())
+    } else {
+        Err(Failure::new(sys::ENOTSUP, Detail::OpenSource))
+    }
 }
 
 fn empty_directory() -> Result<OwnedFd, Failure> {
@@ -356,7 +472,8 @@ fn legacy_flags(now: u64, set: u64, clear: u64) -> u64 {
     // ST_* and MS_* agree in these bits; ST_RELATIME and ST_NOSYMFOLLOW have places of their own.
     const ST_RELATIME: u64 = 4096;
     const ST_NOSYMFOLLOW: u64 = 8192;
-    let mut flags = now & (ms::RDONLY | ms::NOSUID | ms::NODEV | ms::NOEXEC | ms::NOATIME | ms::NODIRATIME);
+    let mut flags =
+        now & (ms::RDONLY | ms::NOSUID | ms::NODEV | ms::NOEXEC | ms::NOATIME | ms::NODIRATIME);
     if now & ST_NOSYMFOLLOW != 0 {
         flags |= ms::NOSYMFOLLOW;
     }
@@ -396,9 +513,15 @@ mod tests {
     #[test]
     fn a_remount_keeps_what_it_does_not_change() {
         const ST_RELATIME: u64 = 4096;
-        assert_eq!(legacy_flags(ms::NOSUID | ST_RELATIME, 1, 0), ms::NOSUID | ms::RDONLY | ms::RELATIME);
+        assert_eq!(
+            legacy_flags(ms::NOSUID | ST_RELATIME, 1, 0),
+            ms::NOSUID | ms::RDONLY | ms::RELATIME
+        );
         assert_eq!(legacy_flags(ms::NODEV | ms::RDONLY, 0, 1), ms::NODEV);
-        assert_eq!(legacy_flags(ms::NOATIME, ATTRIBUTE_STRICTATIME, ATTRIBUTE_ATIME), ms::STRICTATIME);
+        assert_eq!(
+            legacy_flags(ms::NOATIME, ATTRIBUTE_STRICTATIME, ATTRIBUTE_ATIME),
+            ms::STRICTATIME
+        );
     }
 
     #[test]

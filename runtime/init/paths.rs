@@ -46,7 +46,11 @@ fn make_last(root: Fd, path: &[u8], missing: Missing) -> Option<OwnedFd> {
     name.push(0);
     let parent = [b"./", components.join(&b'/').as_slice(), b"\0"].concat();
     let parent = sys::openat2(root, &parent, sys::O_PATH | sys::o::DIRECTORY).ok()?;
-    let walk = Walk { root: parent.fd(), above: Vec::new(), links: 0 };
+    let walk = Walk {
+        root: parent.fd(),
+        above: Vec::new(),
+        links: 0,
+    };
     let fd = walk.enter(&name, missing, true).ok()?;
     (!sys::stat(fd.fd()).ok()?.is_symlink()).then_some(fd)
 }
@@ -65,7 +69,9 @@ pub(crate) fn open_parent(root: Fd, path: &[u8]) -> Result<(OwnedFd, Vec<u8>)> {
 
 /// The components of a path, without empty ones and dots.
 fn components(path: &[u8]) -> Vec<&[u8]> {
-    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect()
+    path.split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .collect()
 }
 
 /// A walk below `root`. `above` holds the directories from the root (excluded) down to where we are,
@@ -78,7 +84,11 @@ struct Walk {
 
 impl Walk {
     fn new(root: Fd) -> Walk {
-        Walk { root, above: Vec::new(), links: 0 }
+        Walk {
+            root,
+            above: Vec::new(),
+            links: 0,
+        }
     }
 
     fn here(&self) -> Fd {
@@ -86,7 +96,11 @@ impl Walk {
     }
 
     fn go(mut self, path: &[u8], missing: Missing) -> Result<OwnedFd> {
-        let mut todo: Vec<Vec<u8>> = components(path).iter().rev().map(|part| part.to_vec()).collect();
+        let mut todo: Vec<Vec<u8>> = components(path)
+            .iter()
+            .rev()
+            .map(|part| part.to_vec())
+            .collect();
         while let Some(mut name) = todo.pop() {
             if name == b".." {
                 self.above.pop();
@@ -160,7 +174,8 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     fn fresh(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("longshore-paths-{}-{name}", std::process::id()));
+        let dir =
+            std::env::temp_dir().join(format!("longshore-paths-{}-{name}", std::process::id()));
         let _ = std::fs::remove_dir_all(&dir); // may be left by an earlier run
         std::fs::create_dir_all(dir.join("root/real")).unwrap();
         std::fs::create_dir_all(dir.join("outside")).unwrap();
@@ -173,9 +188,17 @@ mod tests {
         let root = Fd(root.as_raw_fd());
         let ours = Walk::new(root).go(path.as_bytes(), Missing::Refuse);
         let either = open(root, path.as_bytes(), Missing::Refuse);
-        let expect = expect.map(|path| std::fs::metadata(dir.join("root").join(path)).unwrap().ino());
+        let expect = expect.map(|path| {
+            std::fs::metadata(dir.join("root").join(path))
+                .unwrap()
+                .ino()
+        });
         for got in [ours, either] {
-            assert_eq!(got.ok().map(|fd| sys::stat(fd.fd()).unwrap().inode), expect, "{path}");
+            assert_eq!(
+                got.ok().map(|fd| sys::stat(fd.fd()).unwrap().inode),
+                expect,
+                "{path}"
+            );
         }
     }
 
@@ -207,7 +230,12 @@ mod tests {
         let root = Fd(root.as_raw_fd());
         open(root, b"/escape/deep/dir", Missing::MakeDirectory).unwrap();
         open(root, b"/a/b/file", Missing::MakeFile).unwrap();
-        assert!(std::fs::read_dir(dir.join("outside")).unwrap().next().is_none());
+        assert!(
+            std::fs::read_dir(dir.join("outside"))
+                .unwrap()
+                .next()
+                .is_none()
+        );
         assert!(root_path.join("a/b/file").is_file());
         let (parent, name) = open_parent(root, b"/dev/net/tun").unwrap();
         assert_eq!(name, b"tun\0");

@@ -21,7 +21,16 @@ pub(crate) struct Prepared<'p> {
 
 impl<'p> Prepared<'p> {
     pub(crate) fn new(op: &Op<'p>) -> Option<Self> {
-        let Op::Execute { name, search, args, env, program } = op else { return None };
+        let Op::Execute {
+            name,
+            search,
+            args,
+            env,
+            program,
+        } = op
+        else {
+            return None;
+        };
         Some(Prepared {
             candidates: candidates(*name, *search),
             args: Vector::new(args.iter().map(|text| text.with_nul())),
@@ -38,10 +47,18 @@ pub(crate) fn candidates(name: Text<'_>, search: Text<'_>) -> Vec<Vec<u8>> {
     }
     let path = |directory: &[u8]| {
         // An empty entry is the working directory.
-        let directory = if directory.is_empty() { b"." } else { directory };
+        let directory = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
         [directory, b"/", name.with_nul()].concat()
     };
-    search.bytes().split(|byte| *byte == b':').map(path).collect()
+    search
+        .bytes()
+        .split(|byte| *byte == b':')
+        .map(path)
+        .collect()
 }
 
 impl Init<'_> {
@@ -53,7 +70,11 @@ impl Init<'_> {
         for fd in keep {
             sys::set_cloexec(Fd::from_wire(*fd), true)?;
         }
-        let mut wanted: Vec<u32> = keep.iter().copied().chain(move_to.iter().map(|(_, to)| *to)).collect();
+        let mut wanted: Vec<u32> = keep
+            .iter()
+            .copied()
+            .chain(move_to.iter().map(|(_, to)| *to))
+            .collect();
         wanted.sort_unstable();
         let mut first = 3;
         for fd in wanted.into_iter().filter(|fd| *fd >= 3).chain([u32::MAX]) {
@@ -107,7 +128,11 @@ impl Init<'_> {
         let socket = sys::inet_socket()?;
         let mut name = [0; 16];
         name[..2].copy_from_slice(b"lo");
-        let mut request = InterfaceFlags { name, flags: IFF_UP_RUNNING, rest: [0; 22] };
+        let mut request = InterfaceFlags {
+            name,
+            flags: IFF_UP_RUNNING,
+            rest: [0; 22],
+        };
         Ok(sys::ioctl(socket.fd(), SIOCSIFFLAGS, &mut request).map(drop)?)
     }
 
@@ -121,7 +146,12 @@ impl Init<'_> {
     }
 
     /// `args[0]` must be there before `create` says yes: engines tell 127 from 126 by these words.
-    pub(crate) fn find_program(&mut self, name: Text<'_>, search: Text<'_>, cwd: Text<'_>) -> Outcome {
+    pub(crate) fn find_program(
+        &mut self,
+        name: Text<'_>,
+        search: Text<'_>,
+        cwd: Text<'_>,
+    ) -> Outcome {
         sys::chdir(cwd.with_nul()).refused_text(Detail::ChangeDirectory, cwd.bytes())?;
         let found = look_up(name, search);
         sys::chdir(b"/\0")?;
@@ -130,7 +160,8 @@ impl Init<'_> {
 
     pub(crate) fn limits(&mut self, limits: &[(u32, (u64, u64))]) -> Outcome {
         for (resource, (soft, hard)) in limits {
-            sys::set_limit(*resource, *soft, *hard).refused_text(Detail::Failed, &decimal(*resource as usize))?;
+            sys::set_limit(*resource, *soft, *hard)
+                .refused_text(Detail::Failed, &decimal(*resource as usize))?;
         }
         Ok(())
     }
@@ -148,7 +179,11 @@ impl Init<'_> {
     /// Effective = permitted again, since the change of uid emptied it.
     pub(crate) fn inheritable_capabilities(&mut self, inheritable: u64) -> Outcome {
         let permitted = sys::capget()?.permitted;
-        sys::capset(sys::Caps { effective: permitted, permitted, inheritable })?;
+        sys::capset(sys::Caps {
+            effective: permitted,
+            permitted,
+            inheritable,
+        })?;
         Ok(sys::prctl(prctl::SET_KEEPCAPS, 0, 0).map(drop)?)
     }
 
@@ -199,7 +234,9 @@ impl Init<'_> {
 
     /// execvp(3): the first that can be executed; of the refusals the most telling one.
     pub(crate) fn execute(&mut self) -> Outcome {
-        let Some(prepared) = self.execution.take() else { return Err(sys::EINVAL.into()) };
+        let Some(prepared) = self.execution.take() else {
+            return Err(sys::EINVAL.into());
+        };
         self.executing();
         if let Some(program) = prepared.program {
             let errno = sys::execve_fd(program, &prepared.args, &prepared.env);
@@ -252,7 +289,11 @@ fn close_between(first: u32, last: u32, mark: bool) {
         return;
     }
     for fd in first..=last.min(LAST_DESCRIPTOR) {
-        let _ = if mark { sys::set_cloexec(Fd::from_wire(fd), true) } else { sys::close(Fd::from_wire(fd)) }; // mostly not open
+        let _ = if mark {
+            sys::set_cloexec(Fd::from_wire(fd), true)
+        } else {
+            sys::close(Fd::from_wire(fd))
+        }; // mostly not open
     }
 }
 
@@ -269,7 +310,11 @@ mod tests {
     fn programs_are_searched_like_execvp() {
         check(b"/bin/sh\0", b"/usr/bin\0", &[b"/bin/sh\0"]);
         check(b"a/b\0", b"/usr/bin\0", &[b"a/b\0"]);
-        check(b"sh\0", b"/usr/bin:/bin\0", &[b"/usr/bin/sh\0", b"/bin/sh\0"]);
+        check(
+            b"sh\0",
+            b"/usr/bin:/bin\0",
+            &[b"/usr/bin/sh\0", b"/bin/sh\0"],
+        );
         check(b"sh\0", b":/bin\0", &[b"./sh\0", b"/bin/sh\0"]);
     }
 }

@@ -165,7 +165,11 @@ pub(crate) struct Text<'a>(&'a [u8]);
 
 impl core::fmt::Debug for Text<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{:?}", alloc::string::String::from_utf8_lossy(self.bytes()))
+        write!(
+            f,
+            "{:?}",
+            alloc::string::String::from_utf8_lossy(self.bytes())
+        )
     }
 }
 
@@ -449,7 +453,6 @@ pub(crate) fn get_header(input: &mut Reader<'_>) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn text(bytes: &[u8]) -> Text<'_> {
         Text::new(bytes).unwrap()
@@ -464,7 +467,7 @@ mod tests {
             propagation: 0,
             lifetime: core::marker::PhantomData,
         };
-        let ops = vec![
+        let ops = [
             Op::Umask { mask: 0o22 },
             Op::Bind {
                 source,
@@ -475,7 +478,9 @@ mod tests {
                 recursive_clear: 0,
                 new_api: true,
             },
-            Op::Limits { limits: vec![(7, (10, 20))] },
+            Op::Limits {
+                limits: vec![(7, (10, 20))],
+            },
         ];
         let mut bytes = Vec::new();
         for (step, op) in ops.iter().enumerate() {
@@ -492,7 +497,11 @@ mod tests {
     #[test]
     fn every_truncation_is_refused() {
         let mut bytes = Vec::new();
-        Op::Symlink { contents: text(b"/proc/self/fd\0"), path: text(b"/dev/fd\0") }.put(3, &mut bytes);
+        Op::Symlink {
+            contents: text(b"/proc/self/fd\0"),
+            path: text(b"/dev/fd\0"),
+        }
+        .put(3, &mut bytes);
         for len in 0..bytes.len() {
             assert!(Op::get(&mut Reader::new(&bytes[..len])).is_none(), "{len}");
         }
@@ -508,7 +517,11 @@ mod tests {
 
     #[test]
     fn frames_survive_the_wire() {
-        let sent = Frame { kind: frame::SYNC, step: 9, value: -3 };
+        let sent = Frame {
+            kind: frame::SYNC,
+            step: 9,
+            value: -3,
+        };
         assert_eq!(Frame::from_bytes(&sent.to_bytes()), Some(sent));
         assert_eq!(Frame::from_bytes(&sent.to_bytes()[..15]), None);
         assert_eq!(Frame::from_bytes(&[0; FRAME_SIZE]), None);

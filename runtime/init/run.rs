@@ -21,7 +21,11 @@ pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
     pub(crate) fn new(errno: Errno, detail: Detail) -> Failure {
-        Failure { errno, detail, text: Vec::new() }
+        Failure {
+            errno,
+            detail,
+            text: Vec::new(),
+        }
     }
 
     pub(crate) fn with_text(mut self, text: &[u8]) -> Failure {
@@ -174,7 +178,11 @@ impl<'p> Init<'p> {
             Op::Baseline {} => self.baseline(),
             Op::JoinNamespace { fd, kind } => Ok(sys::setns(Fd::from_wire(*fd), *kind)?),
             Op::Unshare { flags } => Ok(sys::unshare(*flags)?),
-            Op::Clone { flags, cgroup, clone3 } => self.second_clone(*flags, *cgroup, *clone3),
+            Op::Clone {
+                flags,
+                cgroup,
+                clone3,
+            } => self.second_clone(*flags, *cgroup, *clone3),
             Op::JoinCgroup { files } => self.join_cgroup(files),
             Op::Sync {} => self.sync(),
             Op::BecomeRoot {} => self.become_root(),
@@ -182,33 +190,91 @@ impl<'p> Init<'p> {
             Op::LoopbackUp {} => self.loopback_up(),
             Op::SetPropagation { flags, new_api } => self.set_propagation(*flags, *new_api),
             Op::AttachRoot { source, new_api } => self.attach_root(source, *new_api),
-            Op::MountFilesystem { fstype, source, options, attributes, target, real_directory } => {
+            Op::MountFilesystem {
+                fstype,
+                source,
+                options,
+                attributes,
+                target,
+                real_directory,
+            } => {
                 let (fstype, source, attributes) = (*fstype, *source, *attributes);
                 let (target, real_directory) = (*target, *real_directory);
-                self.mount_filesystem(&Filesystem { fstype, source, options, attributes, target, real_directory })
+                self.mount_filesystem(&Filesystem {
+                    fstype,
+                    source,
+                    options,
+                    attributes,
+                    target,
+                    real_directory,
+                })
             }
-            Op::MountLegacy { fstype, source, flags, data, target, real_directory } => {
+            Op::MountLegacy {
+                fstype,
+                source,
+                flags,
+                data,
+                target,
+                real_directory,
+            } => {
                 let (fstype, source, flags, data) = (*fstype, *source, *flags, *data);
                 let (target, real_directory) = (*target, *real_directory);
-                self.mount_legacy(&Legacy { fstype, source, flags, data, target, real_directory })
+                self.mount_legacy(&Legacy {
+                    fstype,
+                    source,
+                    flags,
+                    data,
+                    target,
+                    real_directory,
+                })
             }
-            Op::Bind { source, target, set, clear, recursive_set, recursive_clear, new_api } => {
+            Op::Bind {
+                source,
+                target,
+                set,
+                clear,
+                recursive_set,
+                recursive_clear,
+                new_api,
+            } => {
                 let (set, clear) = (*set, *clear);
                 let (recursive_set, recursive_clear) = (*recursive_set, *recursive_clear);
-                let changes = Changes { set, clear, recursive_set, recursive_clear };
+                let changes = Changes {
+                    set,
+                    clear,
+                    recursive_set,
+                    recursive_clear,
+                };
                 self.bind(source, *target, &changes, *new_api)
             }
-            Op::TargetPropagation { target, flags, new_api } => self.target_propagation(*target, flags, *new_api),
+            Op::TargetPropagation {
+                target,
+                flags,
+                new_api,
+            } => self.target_propagation(*target, flags, *new_api),
             Op::TargetReadonly { target, new_api } => self.target_readonly(*target, *new_api),
-            Op::DeviceNode { path, mode, major, minor, uid, gid } => {
-                self.device_node(*path, *mode, (*major, *minor), (*uid, *gid))
-            }
-            Op::DeviceBind { source, path, new_api } => self.device_bind(source, *path, *new_api),
+            Op::DeviceNode {
+                path,
+                mode,
+                major,
+                minor,
+                uid,
+                gid,
+            } => self.device_node(*path, *mode, (*major, *minor), (*uid, *gid)),
+            Op::DeviceBind {
+                source,
+                path,
+                new_api,
+            } => self.device_bind(source, *path, *new_api),
             Op::Symlink { contents, path } => self.symlink(*contents, *path),
             Op::SwitchRoot { how, root } => self.switch_root(*how, *root),
             Op::RootReadonly { new_api } => self.root_readonly(*new_api),
             Op::ReadonlyPath { path, new_api } => self.readonly_path(*path, *new_api),
-            Op::MaskPath { null, path, new_api } => self.mask_path(null, *path, *new_api),
+            Op::MaskPath {
+                null,
+                path,
+                new_api,
+            } => self.mask_path(null, *path, *new_api),
             Op::Hostname { name } => Ok(sys::sethostname(name.bytes())?),
             Op::Domainname { name } => Ok(sys::setdomainname(name.bytes())?),
             Op::SessionKeyring { name } => self.session_keyring(*name),
@@ -219,7 +285,14 @@ impl<'p> Init<'p> {
             Op::FindProgram { name, search, cwd } => self.find_program(*name, *search, *cwd),
             Op::Ready { listener } => self.ready(*listener),
             Op::WaitStart {} => self.wait_start(),
-            Op::Hook { call, uid, gid, groups, bounding, inheritable } => {
+            Op::Hook {
+                call,
+                uid,
+                gid,
+                groups,
+                bounding,
+                inheritable,
+            } => {
                 let identity = (*uid, *gid, groups.as_deref());
                 self.hook(call, identity, *bounding, *inheritable)
             }
@@ -230,11 +303,21 @@ impl<'p> Init<'p> {
             }
             Op::DropBounding { keep } => Ok(drop_bounding(*keep)?),
             Op::Identity { uid, gid, groups } => self.identity(*uid, *gid, groups.as_deref()),
-            Op::InheritableCapabilities { inheritable } => self.inheritable_capabilities(*inheritable),
+            Op::InheritableCapabilities { inheritable } => {
+                self.inheritable_capabilities(*inheritable)
+            }
             Op::AmbientCapabilities { ambient } => self.ambient_capabilities(*ambient),
-            Op::Capabilities { effective, permitted, inheritable } => {
+            Op::Capabilities {
+                effective,
+                permitted,
+                inheritable,
+            } => {
                 let (effective, permitted, inheritable) = (*effective, *permitted, *inheritable);
-                Ok(sys::capset(sys::Caps { effective, permitted, inheritable })?)
+                Ok(sys::capset(sys::Caps {
+                    effective,
+                    permitted,
+                    inheritable,
+                })?)
             }
             Op::WorkingDirectory { path, last } => self.working_directory(*path, *last),
             Op::CloseOnExec { keep } => self.close_on_exec(keep),

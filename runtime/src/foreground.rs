@@ -36,13 +36,27 @@ impl Foreground {
         let refused = |errno| Error::system("cannot take over signals", errno);
         let mut mask = SigSet::all();
         // Ours to die of, not the container's business.
-        for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT, Signal::SIGSYS] {
+        for signal in [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+            Signal::SIGABRT,
+            Signal::SIGSYS,
+        ] {
             mask.remove(signal);
         }
         let was_subreaper = prctl::get_child_subreaper().map_err(refused)?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(refused)?;
-        let before = mask.thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(refused)?;
-        let foreground = Foreground { before, signals, was_subreaper };
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(refused)?;
+        let before = mask
+            .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+            .map_err(refused)?;
+        let foreground = Foreground {
+            before,
+            signals,
+            was_subreaper,
+        };
         if subreaper {
             prctl::set_child_subreaper(true).map_err(refused)?;
         }
@@ -56,7 +70,8 @@ impl Foreground {
     pub fn wait(&self, process: &Process) -> Result<ExitStatus> {
         let refused = |errno| Error::system("cannot wait for signals", errno);
         loop {
-            let ready = pidfd::poll_any(&[process.as_fd(), self.signals.as_fd()], None).map_err(refused)?;
+            let ready =
+                pidfd::poll_any(&[process.as_fd(), self.signals.as_fd()], None).map_err(refused)?;
             while let Some(info) = self.signals.read_signal().map_err(refused)? {
                 let number = info.ssi_signo.cast_signed();
                 if number != libc::SIGCHLD && number != libc::SIGURG {

@@ -10,7 +10,11 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
 /// The facts that this configuration's plan depends on.
-pub(crate) fn facts(config: &Config, layout: &Layout, cgroup_directories: Directories) -> Result<Facts> {
+pub(crate) fn facts(
+    config: &Config,
+    layout: &Layout,
+    cgroup_directories: Directories,
+) -> Result<Facts> {
     let effective = capability_set(caps::CapSet::Effective)?;
     Ok(Facts {
         privileged: effective & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0,
@@ -34,20 +38,36 @@ fn grantable(config: &Config) -> Result<u64> {
 }
 
 fn capability_set(set: caps::CapSet) -> Result<u64> {
-    let names = caps::read(None, set).map_err(|error| Error::new(crate::ErrorKind::System, format!("cannot read this process's capabilities: {error}")))?;
-    Ok(names.iter().fold(0, |bits, capability| bits | capability.bitmask()))
+    let names = caps::read(None, set).map_err(|error| {
+        Error::new(
+            crate::ErrorKind::System,
+            format!("cannot read this process's capabilities: {error}"),
+        )
+    })?;
+    Ok(names
+        .iter()
+        .fold(0, |bits, capability| bits | capability.bitmask()))
 }
 
 /// Of the namespaces joined by path, those that the user namespace joined by path owns: they can
 /// only be joined from inside of it. ioctl_ns(2)
 fn owned_by_user(config: &Config) -> Result<Vec<NamespaceKind>> {
-    let Some(user) = config.namespace(NamespaceKind::User).and_then(|namespace| namespace.path.as_deref()) else {
+    let Some(user) = config
+        .namespace(NamespaceKind::User)
+        .and_then(|namespace| namespace.path.as_deref())
+    else {
         return Ok(Vec::new());
     };
     let target = inode(&open(user)?)?;
     let mut owned = Vec::new();
-    for namespace in config.namespaces.iter().filter(|namespace| namespace.kind != NamespaceKind::User) {
-        let Some(path) = namespace.path.as_deref() else { continue };
+    for namespace in config
+        .namespaces
+        .iter()
+        .filter(|namespace| namespace.kind != NamespaceKind::User)
+    {
+        let Some(path) = namespace.path.as_deref() else {
+            continue;
+        };
         let owner = crate::sys::namespace::owner(&open(path)?);
         if owner.is_some_and(|owner| inode(&owner).is_ok_and(|inode| inode == target)) {
             owned.push(namespace.kind);
@@ -57,9 +77,13 @@ fn owned_by_user(config: &Config) -> Result<Vec<NamespaceKind>> {
 }
 
 fn open(path: &str) -> Result<File> {
-    File::open(path).map_err(|error| Error::system(format!("cannot open namespace {path}"), error).at("linux.namespaces"))
+    File::open(path).map_err(|error| {
+        Error::system(format!("cannot open namespace {path}"), error).at("linux.namespaces")
+    })
 }
 
 fn inode(file: &File) -> Result<u64> {
-    file.metadata().map(|data| data.ino()).map_err(|error| Error::system("cannot stat a namespace", error))
+    file.metadata()
+        .map(|data| data.ino())
+        .map_err(|error| Error::system("cannot stat a namespace", error))
 }

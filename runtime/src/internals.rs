@@ -9,14 +9,19 @@ use crate::wire::{Frame, Op, Reader, get_header};
 use std::os::fd::AsFd;
 
 fn facts() -> Facts {
-    let controllers = ["memory", "cpu", "cpuset", "pids", "devices", "freezer"].map(str::to_owned).to_vec();
+    let controllers = ["memory", "cpu", "cpuset", "pids", "devices", "freezer"]
+        .map(str::to_owned)
+        .to_vec();
     Facts {
         privileged: false,
         mount_api: false,
         mount_setattr: false,
         clone3: true,
         bounding: u64::MAX,
-        cgroup: cgroup::Facts { version: cgroup::Version::V2, controllers },
+        cgroup: cgroup::Facts {
+            version: cgroup::Version::V2,
+            controllers,
+        },
         cgroup_directories: Directories(Vec::new()),
         owned_by_user: Vec::new(),
     }
@@ -57,9 +62,13 @@ pub fn plan_text(json: &[u8]) -> Option<String> {
 /// # Errors
 /// As linking has them.
 pub fn link(json: &[u8]) -> crate::Result<bool> {
-    let Some((config, plan)) = compile(json) else { return Ok(false) };
-    let null = std::fs::File::open("/dev/null").map_err(|error| crate::Error::system("cannot open /dev/null", error))?;
-    let (listener, control) = crate::sys::socket::pair().map_err(|errno| crate::Error::system("cannot make a socket pair", errno))?;
+    let Some((config, plan)) = compile(json) else {
+        return Ok(false);
+    };
+    let null = std::fs::File::open("/dev/null")
+        .map_err(|error| crate::Error::system("cannot open /dev/null", error))?;
+    let (listener, control) = crate::sys::socket::pair()
+        .map_err(|errno| crate::Error::system("cannot make a socket pair", errno))?;
     let facts = facts();
     let link = Link {
         config: &config,
@@ -83,7 +92,9 @@ pub fn link(json: &[u8]) -> crate::Result<bool> {
 /// The words of one mount.
 #[must_use]
 pub fn mount_options(words: &[String]) -> bool {
-    MountOptions::parse(words).is_ok_and(|options| options.mount2_data().len() <= words.iter().map(|word| word.len() + 1).sum())
+    MountOptions::parse(words).is_ok_and(|options| {
+        options.mount2_data().len() <= words.iter().map(|word| word.len() + 1).sum()
+    })
 }
 
 /// Frames and operations as they come over the wire: reads what it can, never more than there is.

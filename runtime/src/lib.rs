@@ -45,7 +45,9 @@ mod sys;
 #[allow(dead_code)] // each side uses its half
 mod wire;
 
-pub use container::{Container, ContainerBuilder, ExitStatus, Pipes, Process, State, Status, Stdio, timestamp};
+pub use container::{
+    Container, ContainerBuilder, ExitStatus, Pipes, Process, State, Status, Stdio, timestamp,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use oci_spec;
 pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};

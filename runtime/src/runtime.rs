@@ -94,11 +94,29 @@ impl RuntimeBuilder {
             Some(root) => root,
             None => default_state_root()?,
         };
-        let root = std::path::absolute(&root).map_err(|error| Error::system(format!("cannot use state root {}", root.display()), error))?;
-        if root.components().all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::CurDir | std::path::Component::ParentDir)) {
-            return Err(Error::new(ErrorKind::InvalidConfig, "the state root must not be /"));
+        let root = std::path::absolute(&root).map_err(|error| {
+            Error::system(format!("cannot use state root {}", root.display()), error)
+        })?;
+        if root.components().all(|part| {
+            matches!(
+                part,
+                std::path::Component::RootDir
+                    | std::path::Component::CurDir
+                    | std::path::Component::ParentDir
+            )
+        }) {
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "the state root must not be /",
+            ));
         }
-        Ok(Runtime { settings: Arc::new(Settings { state_root: root, cgroups: self.cgroups, stop_at: self.stop_at }) })
+        Ok(Runtime {
+            settings: Arc::new(Settings {
+                state_root: root,
+                cgroups: self.cgroups,
+                stop_at: self.stop_at,
+            }),
+        })
     }
 }
 
@@ -109,7 +127,10 @@ fn default_state_root() -> Result<PathBuf> {
     // Engines may set it to nothing.
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
         Some(directory) => Ok(Path::new(&directory).join("longshore")),
-        None => Err(Error::new(ErrorKind::InvalidConfig, "no state root: XDG_RUNTIME_DIR is not set")),
+        None => Err(Error::new(
+            ErrorKind::InvalidConfig,
+            "no state root: XDG_RUNTIME_DIR is not set",
+        )),
     }
 }
 

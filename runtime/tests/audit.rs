@@ -16,17 +16,62 @@ use std::os::unix::fs::symlink;
 
 /// Calls that take no path.
 const PATHLESS: &[&str] = &[
-    "accept4", "brk", "capget", "capset", "clone3", "close", "close_range", "dup3", "exit_group", "fchdir", "fchmod", "fcntl", "fsconfig", "fsmount",
-    "fsopen", "fstatfs", "getcwd", "getdents64", "getpid", "getsockopt", "ioctl", "keyctl", "listen", "lseek", "mmap", "munmap", "ppoll", "prctl", "prlimit64", "read",
-    "recvmsg", "rt_sigaction", "rt_sigprocmask", "seccomp", "sendmsg", "setdomainname", "setgroups", "sethostname", "setns", "setresgid", "setresuid",
-    "setsid", "socket", "umask", "unshare", "wait4", "write",
+    "accept4",
+    "brk",
+    "capget",
+    "capset",
+    "clone3",
+    "close",
+    "close_range",
+    "dup3",
+    "exit_group",
+    "fchdir",
+    "fchmod",
+    "fcntl",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fstatfs",
+    "getcwd",
+    "getdents64",
+    "getpid",
+    "getsockopt",
+    "ioctl",
+    "keyctl",
+    "listen",
+    "lseek",
+    "mmap",
+    "munmap",
+    "ppoll",
+    "prctl",
+    "prlimit64",
+    "read",
+    "recvmsg",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "seccomp",
+    "sendmsg",
+    "setdomainname",
+    "setgroups",
+    "sethostname",
+    "setns",
+    "setresgid",
+    "setresuid",
+    "setsid",
+    "socket",
+    "umask",
+    "unshare",
+    "wait4",
+    "write",
 ];
 
 /// What is wrong with a call of init's after it has its root, if anything. `inside`: the root has
 /// been switched, so that the names by which the user's program is found are the container's own.
 fn wrong(line: &str, rootfs: &str, inside: bool) -> Option<&'static str> {
     let (name, arguments) = line.split_once('(')?; // an exit or a signal has none
-    let arguments = arguments.rsplit_once(") ").map_or(arguments, |(arguments, _)| arguments);
+    let arguments = arguments
+        .rsplit_once(") ")
+        .map_or(arguments, |(arguments, _)| arguments);
     let mut parts = arguments.split(", ");
     let first = parts.next().unwrap_or_default();
     let by_descriptor = first.starts_with(|digit: char| digit.is_ascii_digit());
@@ -35,17 +80,50 @@ fn wrong(line: &str, rootfs: &str, inside: bool) -> Option<&'static str> {
     let one_name = |name: &str| !name.contains('/') && name != "..";
     let fine = match name {
         _ if PATHLESS.contains(&name) => true,
-        "mount_setattr" | "open_tree" | "move_mount" => by_descriptor && strings.iter().all(|path| path.is_empty()),
-        "openat2" => by_descriptor && path.starts_with("./") && arguments.contains("RESOLVE_IN_ROOT") && arguments.contains("RESOLVE_NO_MAGICLINKS"),
-        "openat" if by_descriptor => one_name(path) && (arguments.contains("O_NOFOLLOW") || path == "."),
+        "mount_setattr" | "open_tree" | "move_mount" => {
+            by_descriptor && strings.iter().all(|path| path.is_empty())
+        }
+        "openat2" => {
+            by_descriptor
+                && path.starts_with("./")
+                && arguments.contains("RESOLVE_IN_ROOT")
+                && arguments.contains("RESOLVE_NO_MAGICLINKS")
+        }
+        "openat" if by_descriptor => {
+            one_name(path) && (arguments.contains("O_NOFOLLOW") || path == ".")
+        }
         // The host's side: this namespace's root and procfs, the root filesystem itself, sources of binds. Later the user's program.
-        "openat" => path.starts_with('/') && arguments.contains("O_PATH") && (inside || !path.starts_with(&format!("{rootfs}/"))),
-        "newfstatat" => by_descriptor && one_name(path) && (arguments.contains("AT_SYMLINK_NOFOLLOW") || path.is_empty()),
-        "mkdirat" | "mknodat" | "unlinkat" | "readlinkat" | "fchmodat" | "fchownat" => by_descriptor && one_name(path),
-        "symlinkat" => arguments.split(", ").nth(1).is_some_and(|fd| fd.parse::<u32>().is_ok()) && strings.get(1).is_some_and(|name| one_name(name)),
+        "openat" => {
+            path.starts_with('/')
+                && arguments.contains("O_PATH")
+                && (inside || !path.starts_with(&format!("{rootfs}/")))
+        }
+        "newfstatat" => {
+            by_descriptor
+                && one_name(path)
+                && (arguments.contains("AT_SYMLINK_NOFOLLOW") || path.is_empty())
+        }
+        "mkdirat" | "mknodat" | "unlinkat" | "readlinkat" | "fchmodat" | "fchownat" => {
+            by_descriptor && one_name(path)
+        }
+        "symlinkat" => {
+            arguments
+                .split(", ")
+                .nth(1)
+                .is_some_and(|fd| fd.parse::<u32>().is_ok())
+                && strings.get(1).is_some_and(|name| one_name(name))
+        }
         // Onto a descriptor, by the link of a verified procfs that is the working directory.
-        "mount" if path.is_empty() && strings.get(1) == Some(&"/") => !inside && (arguments.contains("MS_REC|MS_SLAVE") || arguments.contains("MS_REC|MS_PRIVATE")),
-        "mount" => strings.get(1).is_some_and(|target| target.strip_prefix("self/fd/").is_some_and(|fd| fd.parse::<u32>().is_ok())),
+        "mount" if path.is_empty() && strings.get(1) == Some(&"/") => {
+            !inside
+                && (arguments.contains("MS_REC|MS_SLAVE")
+                    || arguments.contains("MS_REC|MS_PRIVATE"))
+        }
+        "mount" => strings.get(1).is_some_and(|target| {
+            target
+                .strip_prefix("self/fd/")
+                .is_some_and(|fd| fd.parse::<u32>().is_ok())
+        }),
         "pivot_root" => arguments == r#"".", ".""#,
         "umount2" => path == ".",
         "chroot" => path == ".",
@@ -66,7 +144,11 @@ fn trace(test: &str, lane: &str) -> (String, Vec<Vec<String>>) {
     symlink("/etc", stage.rootfs().join("link")).unwrap();
     let bind = |source: &str, destination: &str, option: &str| json!({"destination": destination, "type": "bind", "source": stage.dir.join(source), "options": [option, "nosuid"]});
     let mounts = config["mounts"].as_array_mut().unwrap();
-    mounts.extend([bind("data", "/link/data", "rbind"), bind("data/file", "/srv/new/file", "ro"), bind("data/deep", "/usr/share", "bind")]);
+    mounts.extend([
+        bind("data", "/link/data", "rbind"),
+        bind("data/file", "/srv/new/file", "ro"),
+        bind("data/deep", "/usr/share", "bind"),
+    ]);
     mounts.push(json!({"destination": "/link/t", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"]}));
     config["linux"]["devices"] = json!([
         {"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200, "fileMode": 438},
@@ -74,13 +156,29 @@ fn trace(test: &str, lane: &str) -> (String, Vec<Vec<String>>) {
     ]);
     let bundle = stage.bundle("audited", &config);
     let prefix = stage.dir.join("trace");
-    let mut command = again(&["strace", "-ff", "-s", "500", "-o", prefix.to_str().unwrap()], test, lane);
-    command.env("LONGSHORE_TEST_BUNDLE", bundle).env("LONGSHORE_TEST_STATE", stage.dir.join("state"));
+    let mut command = again(
+        &["strace", "-ff", "-s", "500", "-o", prefix.to_str().unwrap()],
+        test,
+        lane,
+    );
+    command
+        .env("LONGSHORE_TEST_BUNDLE", bundle)
+        .env("LONGSHORE_TEST_STATE", stage.dir.join("state"));
     let output = succeed(command);
     assert!(output.contains("audited\nExited(0)"), "{output}");
     stage.assert_clean();
-    let files = fs::read_dir(&stage.dir).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("trace."));
-    let lines = files.map(|file| String::from_utf8_lossy(&fs::read(file.path()).unwrap()).lines().map(str::to_owned).collect()).collect();
+    let files = fs::read_dir(&stage.dir)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("trace."));
+    let lines = files
+        .map(|file| {
+            String::from_utf8_lossy(&fs::read(file.path()).unwrap())
+                .lines()
+                .map(str::to_owned)
+                .collect()
+        })
+        .collect();
     (stage.rootfs().to_str().unwrap().to_owned(), lines)
 }
 
@@ -91,7 +189,14 @@ fn proceed(lane_calls: &[libc::c_long]) -> bool {
             refuse(lane_calls, libc::ENOSYS);
         }
         let variable = |name: &str| std::env::var(name).unwrap();
-        println!("{}", example::run(&variable("LONGSHORE_TEST_BUNDLE"), &variable("LONGSHORE_TEST_STATE")).unwrap());
+        println!(
+            "{}",
+            example::run(
+                &variable("LONGSHORE_TEST_BUNDLE"),
+                &variable("LONGSHORE_TEST_STATE")
+            )
+            .unwrap()
+        );
         return false;
     }
     require_root() && (have("strace") || skip("needs strace"))
@@ -104,11 +209,28 @@ fn nothing_runs_between_clone_and_exec() {
         return;
     }
     let (_, all) = trace("nothing_runs_between_clone_and_exec", "plain");
-    let stage1: Vec<_> = all.iter().filter(|lines| lines.iter().any(|line| line.starts_with("execveat("))).collect();
-    let [stage1] = stage1[..] else { panic!("{} processes execute init", stage1.len()) };
-    let exec = stage1.iter().position(|line| line.starts_with("execveat(")).unwrap();
-    assert!(exec > 0 && stage1[exec].contains(r#""", ["longshore-init""#) && stage1[exec].contains("AT_EMPTY_PATH"), "{}", stage1[exec]);
-    let others: Vec<_> = stage1[..exec].iter().filter(|line| !between_clone_and_exec(line)).collect();
+    let stage1: Vec<_> = all
+        .iter()
+        .filter(|lines| lines.iter().any(|line| line.starts_with("execveat(")))
+        .collect();
+    let [stage1] = stage1[..] else {
+        panic!("{} processes execute init", stage1.len())
+    };
+    let exec = stage1
+        .iter()
+        .position(|line| line.starts_with("execveat("))
+        .unwrap();
+    assert!(
+        exec > 0
+            && stage1[exec].contains(r#""", ["longshore-init""#)
+            && stage1[exec].contains("AT_EMPTY_PATH"),
+        "{}",
+        stage1[exec]
+    );
+    let others: Vec<_> = stage1[..exec]
+        .iter()
+        .filter(|line| !between_clone_and_exec(line))
+        .collect();
     assert!(others.is_empty(), "{others:#?}");
 }
 
@@ -124,8 +246,13 @@ fn audit(test: &str, lane: &str, calls: &[libc::c_long]) {
     let (rootfs, all) = trace(test, lane);
     let is_init = |lines: &&Vec<String>| lines.iter().any(|line| line.starts_with("pivot_root("));
     let init: Vec<_> = all.iter().filter(is_init).collect();
-    let [init] = init[..] else { panic!("{} processes switch roots", init.len()) };
-    let end = init.iter().position(|line| line.starts_with("execve(")).unwrap();
+    let [init] = init[..] else {
+        panic!("{} processes switch roots", init.len())
+    };
+    let end = init
+        .iter()
+        .position(|line| line.starts_with("execve("))
+        .unwrap();
     let (mut inside, mut found) = (false, Vec::new());
     for line in &init[..=end] {
         if let Some(what) = wrong(line, &rootfs, inside) {
@@ -135,7 +262,10 @@ fn audit(test: &str, lane: &str, calls: &[libc::c_long]) {
     }
     assert!(inside && end > 100, "{end} calls");
     assert!(found.is_empty(), "\n{}", found.join("\n"));
-    println!("audit: {} calls of init, none by a path of the container's", end + 1);
+    println!(
+        "audit: {} calls of init, none by a path of the container's",
+        end + 1
+    );
 }
 
 #[test]
@@ -147,7 +277,11 @@ fn init_takes_no_path_inside() {
 #[test]
 fn init_takes_no_path_inside_where_calls_are_missing() {
     let calls = [MOUNT_API, &[libc::SYS_openat2]].concat();
-    audit("init_takes_no_path_inside_where_calls_are_missing", "legacy", &calls);
+    audit(
+        "init_takes_no_path_inside_where_calls_are_missing",
+        "legacy",
+        &calls,
+    );
 }
 
 #[test]
@@ -173,10 +307,26 @@ fn control_the_audit_flags() {
     for line in bad {
         assert!(wrong(line, "/tmp/bundle/rootfs", false).is_some(), "{line}");
     }
-    assert!([bad[1], bad[5]].into_iter().all(|line| wrong(line, "/tmp/bundle/rootfs", true).is_some()));
-    for line in [r#"openat(3, "etc", O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH) = 4"#, r#"openat2(3, ".//etc", {flags=O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = -1 ENOENT (No such file or directory)"#, "+++ exited with 0 +++"] {
+    assert!(
+        [bad[1], bad[5]]
+            .into_iter()
+            .all(|line| wrong(line, "/tmp/bundle/rootfs", true).is_some())
+    );
+    for line in [
+        r#"openat(3, "etc", O_RDONLY|O_NOFOLLOW|O_CLOEXEC|O_PATH) = 4"#,
+        r#"openat2(3, ".//etc", {flags=O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = -1 ENOENT (No such file or directory)"#,
+        "+++ exited with 0 +++",
+    ] {
         assert_eq!(wrong(line, "/tmp/bundle/rootfs", false), None, "{line}");
     }
     assert!(between_clone_and_exec("fcntl(31, F_SETFD, 0) = 0"));
-    assert!(["brk(NULL) = 0x1", "fcntl(3, F_GETFL) = 2", "mmap(NULL, 4096) = 0x1"].into_iter().all(|line| !between_clone_and_exec(line)));
+    assert!(
+        [
+            "brk(NULL) = 0x1",
+            "fcntl(3, F_GETFL) = 2",
+            "mmap(NULL, 4096) = 0x1"
+        ]
+        .into_iter()
+        .all(|line| !between_clone_and_exec(line))
+    );
 }

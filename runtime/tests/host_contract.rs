@@ -27,7 +27,9 @@ fn text(path: &str) -> String {
 }
 
 fn link(path: impl AsRef<std::path::Path>) -> String {
-    fs::read_link(path).map(|target| target.display().to_string()).unwrap_or_default()
+    fs::read_link(path)
+        .map(|target| target.display().to_string())
+        .unwrap_or_default()
 }
 
 fn prctl(option: i32) -> i32 {
@@ -56,12 +58,30 @@ fn tid() -> i32 {
 /// The signal mask of one thread, from outside.
 fn mask(thread: &str) -> String {
     let status = text(&format!("/proc/self/task/{thread}/status"));
-    status.lines().find(|line| line.starts_with("SigBlk")).unwrap_or_default().to_owned()
+    status
+        .lines()
+        .find(|line| line.starts_with("SigBlk"))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// What a thread's status says and no call may change. Credentials and masks are each thread's own.
 const FIXED: [&str; 16] = [
-    "Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
+    "Name",
+    "Umask",
+    "TracerPid",
+    "Uid",
+    "Gid",
+    "Groups",
+    "SigBlk",
+    "SigIgn",
+    "SigCgt",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
     "Seccomp",
 ];
 
@@ -72,18 +92,39 @@ fn snapshot(inside: &BTreeSet<i32>) -> Snapshot {
     for name in ["cwd", "root", "exe"] {
         all.insert(name.to_owned(), link(format!("/proc/self/{name}")));
     }
-    for name in ["oom_score_adj", "limits", "cgroup", "environ", "personality", "timerslack_ns", "loginuid"] {
+    for name in [
+        "oom_score_adj",
+        "limits",
+        "cgroup",
+        "environ",
+        "personality",
+        "timerslack_ns",
+        "loginuid",
+    ] {
         all.insert(name.to_owned(), text(&format!("/proc/self/{name}")));
     }
-    all.insert("env".to_owned(), format!("{:?}", std::env::vars_os().collect::<Vec<_>>()));
-    all.insert("dumpable".to_owned(), prctl(libc::PR_GET_DUMPABLE).to_string());
-    all.insert("subreaper".to_owned(), prctl(libc::PR_GET_CHILD_SUBREAPER).to_string());
+    all.insert(
+        "env".to_owned(),
+        format!("{:?}", std::env::vars_os().collect::<Vec<_>>()),
+    );
+    all.insert(
+        "dumpable".to_owned(),
+        prctl(libc::PR_GET_DUMPABLE).to_string(),
+    );
+    all.insert(
+        "subreaper".to_owned(),
+        prctl(libc::PR_GET_CHILD_SUBREAPER).to_string(),
+    );
     all.insert("keyring".to_owned(), session_keyring().to_string());
     let (session, group) = (nix::unistd::getsid(None).unwrap(), nix::unistd::getpgrp());
     all.insert("session and group".to_owned(), format!("{session} {group}"));
     for entry in fs::read_dir("/proc/self/task").unwrap().flatten() {
         let thread = entry.file_name().into_string().unwrap();
-        for namespace in fs::read_dir(entry.path().join("ns")).into_iter().flatten().flatten() {
+        for namespace in fs::read_dir(entry.path().join("ns"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = format!("{thread}/{}", namespace.file_name().display());
             all.insert(name, link(namespace.path()));
         }
@@ -103,7 +144,10 @@ fn snapshot(inside: &BTreeSet<i32>) -> Snapshot {
 
 /// Descriptors, and whether they are close-on-exec.
 fn descriptors() -> Snapshot {
-    let numbers = fs::read_dir("/proc/self/fd").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
+    let numbers = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().into_string().unwrap());
     let describe = |number: String| {
         // SAFETY: touches no memory.
         let flags = unsafe { libc::fcntl(number.parse().unwrap(), libc::F_GETFD) };
@@ -114,13 +158,20 @@ fn descriptors() -> Snapshot {
 }
 
 fn thread_numbers(all: &Snapshot) -> BTreeSet<String> {
-    all.keys().filter_map(|name| name.split_once('/')).map(|(thread, _)| thread.to_owned()).collect()
+    all.keys()
+        .filter_map(|name| name.split_once('/'))
+        .map(|(thread, _)| thread.to_owned())
+        .collect()
 }
 
 fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-    let changed = names.into_iter().filter(|name| before.get(*name) != after.get(*name));
-    changed.map(|name| format!("{name}: {:?} -> {:?}", before.get(name), after.get(name))).collect()
+    let changed = names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name));
+    changed
+        .map(|name| format!("{name}: {:?} -> {:?}", before.get(name), after.get(name)))
+        .collect()
 }
 
 /// Descriptors that a program is careless about: nothing marks them close-on-exec.
@@ -136,11 +187,24 @@ fn leave_secrets_open(stage: &Stage) {
 
 fn live(stage: &Stage, id: &str) {
     let config = stage.script(id, "ls -l /proc/self/fd; exec sleep 1000 >/dev/null");
-    let mut container = stage.container(id, &config).stdout(Stdio::piped()).create().unwrap();
+    let mut container = stage
+        .container(id, &config)
+        .stdout(Stdio::piped())
+        .create()
+        .unwrap();
     let process = container.start().unwrap();
     let mut output = String::new();
-    container.pipes().stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    assert!(!output.contains("host-secret") && output.lines().count() <= 5, "{output}");
+    container
+        .pipes()
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
+    assert!(
+        !output.contains("host-secret") && output.lines().count() <= 5,
+        "{output}"
+    );
     container.kill(9).unwrap();
     assert_eq!(process.wait().unwrap(), ExitStatus::Signaled(9));
     container.delete().unwrap();
@@ -149,7 +213,11 @@ fn live(stage: &Stage, id: &str) {
 fn storm_is_invisible(stage: &Stage) {
     // What is made once a process is made.
     live(stage, "first");
-    let (gate, ready, done) = (Barrier::new(THREADS + 1), Barrier::new(2), AtomicBool::new(false));
+    let (gate, ready, done) = (
+        Barrier::new(THREADS + 1),
+        Barrier::new(2),
+        AtomicBool::new(false),
+    );
     let inside = std::sync::Mutex::new(BTreeSet::new());
     let fds = program_descriptors();
     thread::scope(|scope| {
@@ -173,7 +241,9 @@ fn storm_is_invisible(stage: &Stage) {
                 lived.unwrap_or_else(|failure| resume_unwind(failure));
             }
         };
-        let workers: Vec<_> = (0..THREADS).map(|number| scope.spawn(worker(number))).collect();
+        let workers: Vec<_> = (0..THREADS)
+            .map(|number| scope.spawn(worker(number)))
+            .collect();
         gate.wait();
         let inside_now = inside.lock().unwrap().clone();
         let before = (snapshot(&BTreeSet::new()), descriptors());
@@ -188,14 +258,26 @@ fn storm_is_invisible(stage: &Stage) {
         let mut after = snapshot(&BTreeSet::new());
         // The kernel may still be at the end of the sampler's thread.
         let threads = thread_numbers(&before.0);
-        after.retain(|name, _| name.split_once('/').is_none_or(|(thread, _)| threads.contains(thread)));
-        let changes = [differences(&before.0, &after), differences(&before.1, &descriptors())].concat();
+        after.retain(|name, _| {
+            name.split_once('/')
+                .is_none_or(|(thread, _)| threads.contains(thread))
+        });
+        let changes = [
+            differences(&before.0, &after),
+            differences(&before.1, &descriptors()),
+        ]
+        .concat();
         gate.wait();
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        workers
+            .into_iter()
+            .for_each(|worker| worker.join().unwrap());
         assert_eq!(changes, Vec::<String>::new(), "after");
         let sampled = sampled.unwrap();
         assert!(sampled > 10, "{sampled} samples");
-        println!("host contract: {} lives, {sampled} samples, no change", THREADS * LIVES);
+        println!(
+            "host contract: {} lives, {sampled} samples, no change",
+            THREADS * LIVES
+        );
     });
     stage.assert_clean();
 }
@@ -208,7 +290,13 @@ fn program_descriptors() -> Snapshot {
 }
 
 /// Compares until `done`; returns how often.
-fn sample(then: Snapshot, fds: &Snapshot, inside: BTreeSet<i32>, done: &AtomicBool, ready: &Barrier) -> usize {
+fn sample(
+    then: Snapshot,
+    fds: &Snapshot,
+    inside: BTreeSet<i32>,
+    done: &AtomicBool,
+    ready: &Barrier,
+) -> usize {
     // Whoever makes a thread has all signals blocked meanwhile: that is over now.
     ready.wait();
     let own = format!("{}/", tid());
@@ -218,8 +306,14 @@ fn sample(then: Snapshot, fds: &Snapshot, inside: BTreeSet<i32>, done: &AtomicBo
         now.retain(|name, _| !name.starts_with(&own));
         assert_eq!(differences(&then, &now), Vec::<String>::new(), "during");
         let open = descriptors();
-        let gone: Vec<_> = fds.iter().filter(|(number, target)| open.get(*number) != Some(target)).collect();
-        assert!(gone.is_empty(), "descriptors of the program's have changed: {gone:?}");
+        let gone: Vec<_> = fds
+            .iter()
+            .filter(|(number, target)| open.get(*number) != Some(target))
+            .collect();
+        assert!(
+            gone.is_empty(),
+            "descriptors of the program's have changed: {gone:?}"
+        );
         samples += 1;
     }
     samples
@@ -233,7 +327,10 @@ fn no_call_changes_the_program() {
     let _watchdog = watchdog(120);
     if role().is_none() {
         let output = succeed(again(&[], "no_call_changes_the_program", "host"));
-        println!("{}", output.lines().find(|line| line.contains("lives")).unwrap());
+        println!(
+            "{}",
+            output.lines().find(|line| line.contains("lives")).unwrap()
+        );
         return;
     }
     let stage = Stage::new();
@@ -252,7 +349,11 @@ fn control_the_sampler_sees_what_is_undone() {
     }
     let _watchdog = watchdog(60);
     if role().is_none() {
-        succeed(again(&[], "control_the_sampler_sees_what_is_undone", "violator"));
+        succeed(again(
+            &[],
+            "control_the_sampler_sees_what_is_undone",
+            "violator",
+        ));
         return;
     }
     let (seen, never) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -273,7 +374,8 @@ fn control_the_sampler_sees_what_is_undone() {
         });
         gate.wait();
         let then = snapshot(&BTreeSet::new());
-        let sampler = scope.spawn(|| sample(then, &Snapshot::new(), BTreeSet::new(), &never, &ready));
+        let sampler =
+            scope.spawn(|| sample(then, &Snapshot::new(), BTreeSet::new(), &never, &ready));
         ready.wait();
         gate.wait();
         assert!(sampler.join().is_err(), "nothing was seen");
@@ -289,7 +391,11 @@ fn control_the_checker_sees_violations() {
     }
     let _watchdog = watchdog(60);
     if role().is_none() {
-        succeed(again(&[], "control_the_checker_sees_violations", "violator"));
+        succeed(again(
+            &[],
+            "control_the_checker_sees_violations",
+            "violator",
+        ));
         return;
     }
     let nobody = BTreeSet::new();
@@ -310,8 +416,16 @@ fn control_the_checker_sees_violations() {
         let (before, open) = (snapshot(&nobody), descriptors());
         assert!(violate(), "{name}");
         let seen = differences(&before, &snapshot(&nobody));
-        assert!(seen.iter().any(|line| line.split_once(": ").unwrap().0.contains(name)), "{name}: {seen:?}");
+        assert!(
+            seen.iter()
+                .any(|line| line.split_once(": ").unwrap().0.contains(name)),
+            "{name}: {seen:?}"
+        );
         let file = File::open("/dev/null").unwrap();
-        assert!(!differences(&open, &descriptors()).is_empty(), "{}", file.as_raw_fd());
+        assert!(
+            !differences(&open, &descriptors()).is_empty(),
+            "{}",
+            file.as_raw_fd()
+        );
     }
 }

@@ -63,7 +63,10 @@ fn default_container() -> String {
     let (status, output) = stage.run("lane", &stage.script("lane", SCRIPT)).unwrap();
     assert_eq!(status, ExitStatus::Exited(0));
     // A second life, started by whom the creator's handle is unknown, and ended by force.
-    stage.container("forced", &stage.script("forced", "exec sleep 1000")).create().unwrap();
+    stage
+        .container("forced", &stage.script("forced", "exec sleep 1000"))
+        .create()
+        .unwrap();
     let container = stage.runtime.open("forced").unwrap();
     let process = container.start().unwrap();
     assert_eq!(process.try_wait().unwrap(), None);
@@ -76,20 +79,35 @@ fn default_container() -> String {
 
 /// The lines between the marks.
 fn between(text: &str) -> String {
-    let Some((text, _)) = text.split_once("<<<\n").and_then(|(_, rest)| rest.split_once(">>>")) else { return String::new() };
+    let Some((text, _)) = text
+        .split_once("<<<\n")
+        .and_then(|(_, rest)| rest.split_once(">>>"))
+    else {
+        return String::new();
+    };
     // The kernel lists mounts by a number that it uses again.
-    let (mut mounts, others): (Vec<_>, Vec<_>) = text.lines().partition(|line| line.starts_with("mounted "));
+    let (mut mounts, others): (Vec<_>, Vec<_>) =
+        text.lines().partition(|line| line.starts_with("mounted "));
     // A masked file is the null device, the host's or the container's: their flags may differ.
     for mount in &mut mounts {
-        *mount = ["mounted /proc/keys", "mounted /proc/timer_list"].into_iter().find(|file| mount.starts_with(file)).unwrap_or(mount);
+        *mount = ["mounted /proc/keys", "mounted /proc/timer_list"]
+            .into_iter()
+            .find(|file| mount.starts_with(file))
+            .unwrap_or(mount);
     }
     mounts.sort_unstable();
     [others, mounts].concat().join("\n")
 }
 
 fn differing(plain: &str, got: &str) -> String {
-    let missing = plain.lines().filter(|line| !got.lines().any(|other| other == *line)).map(|line| format!("- {line}\n"));
-    let added = got.lines().filter(|line| !plain.lines().any(|other| other == *line)).map(|line| format!("+ {line}\n"));
+    let missing = plain
+        .lines()
+        .filter(|line| !got.lines().any(|other| other == *line))
+        .map(|line| format!("- {line}\n"));
+    let added = got
+        .lines()
+        .filter(|line| !plain.lines().any(|other| other == *line))
+        .map(|line| format!("+ {line}\n"));
     missing.chain(added).collect()
 }
 
@@ -102,7 +120,10 @@ fn every_lane_gives_the_same_container() {
     if let Some(role) = role() {
         let (lane, errno) = role.split_once('/').unwrap();
         if let Some((_, calls)) = LANES.iter().find(|(name, _)| *name == lane) {
-            refuse(calls, ERRNOS.iter().find(|(name, _)| *name == errno).unwrap().1);
+            refuse(
+                calls,
+                ERRNOS.iter().find(|(name, _)| *name == errno).unwrap().1,
+            );
             // SAFETY: no pointer, and refused before it would be looked at.
             assert_eq!(unsafe { libc::syscall(calls[0], -1, 0, 0, 0, 0) }, -1);
         }
@@ -111,19 +132,36 @@ fn every_lane_gives_the_same_container() {
     }
     let run = |role: &str| succeed(again(&[], "every_lane_gives_the_same_container", role));
     let plain = between(&run("none/none"));
-    for word in ["longshore-test\nthe container's root\npid 1\nproc\nbin\n", "timer_list masked\n0\n2\n1\nshm\n4\n", "NoNewPrivs:\t1"] {
+    for word in [
+        "longshore-test\nthe container's root\npid 1\nproc\nbin\n",
+        "timer_list masked\n0\n2\n1\nshm\n4\n",
+        "NoNewPrivs:\t1",
+    ] {
         assert!(plain.contains(word), "{word:?} is not in {plain}");
     }
     let mut wrong = Vec::new();
     for (lane, _) in LANES {
         for (errno, _) in ERRNOS {
             let name = format!("{lane}/{errno}");
-            let output = again(&[], "every_lane_gives_the_same_container", &name).output().unwrap();
-            let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let output = again(&[], "every_lane_gives_the_same_container", &name)
+                .output()
+                .unwrap();
+            let text = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
             let got = between(&text);
             let same = output.status.success() && got == plain;
-            let text = if got.is_empty() { text } else { differing(&plain, &got) };
-            println!("lane {name}: {}", if same { "the same container" } else { "FAILED" });
+            let text = if got.is_empty() {
+                text
+            } else {
+                differing(&plain, &got)
+            };
+            println!(
+                "lane {name}: {}",
+                if same { "the same container" } else { "FAILED" }
+            );
             if !same {
                 wrong.push(format!("{name}: {text}"));
             }
@@ -140,15 +178,24 @@ fn control_without_a_way_to_execute_init() {
     }
     let _watchdog = watchdog(60);
     if role().is_none() {
-        succeed(again(&[], "control_without_a_way_to_execute_init", "control"));
+        succeed(again(
+            &[],
+            "control_without_a_way_to_execute_init",
+            "control",
+        ));
         return;
     }
     let stage = Stage::new();
     refuse(&[libc::SYS_execveat, libc::SYS_memfd_create], libc::ENOSYS);
-    let error = stage.container("never", &stage.script("never", "true")).create().unwrap_err();
+    let error = stage
+        .container("never", &stage.script("never", "true"))
+        .create()
+        .unwrap_err();
     assert_eq!(error.errno(), Some(libc::ENOSYS), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
+    let flags = libc::WNOHANG | libc::__WALL;
     // SAFETY: takes numbers, and null for "don't tell".
-    assert_eq!(unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) }, -1);
+    let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
+    assert_eq!(left, -1);
     stage.assert_clean();
 }

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Stage, again, again_as, finish, have, skip, require_root, role, succeed, wait, watchdog};
+use common::{
+    Stage, again, again_as, finish, have, require_root, role, skip, succeed, wait, watchdog,
+};
 use longshore::{ErrorKind, ExitStatus, Status, Stdio};
 use serde_json::json;
 use std::fs::{self, File};
@@ -19,18 +21,34 @@ fn create_start_wait_delete() {
     }
     let _watchdog = watchdog(60);
     let stage = Stage::new();
-    let mut container = stage.container("a", &stage.script("a", "echo hello; cat /marker; hostname; exit 3")).stdout(Stdio::piped()).create().unwrap();
+    let mut container = stage
+        .container(
+            "a",
+            &stage.script("a", "echo hello; cat /marker; hostname; exit 3"),
+        )
+        .stdout(Stdio::piped())
+        .create()
+        .unwrap();
     let state = container.state().unwrap();
     assert_eq!((state.status(), state.id()), (Status::Created, "a"));
     assert!(state.pid().is_some_and(|pid| pid > 0));
     let process = container.start().unwrap();
     let mut output = String::new();
-    container.pipes().stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    container
+        .pipes()
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
     assert_eq!(output, "hello\nthe container's root\nlongshore-test\n");
     assert_eq!(process.wait().unwrap(), ExitStatus::Exited(3));
     assert_eq!(container.state().unwrap().status(), Status::Stopped);
     container.delete().unwrap();
-    assert_eq!(stage.runtime.open("a").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        stage.runtime.open("a").unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     stage.assert_clean();
 }
 
@@ -46,7 +64,10 @@ fn exit_statuses() {
         ("high", "exit 255", ExitStatus::Exited(255)),
         ("outside", "exec sleep 1000", ExitStatus::Signaled(9)),
     ] {
-        let container = stage.container(id, &stage.script(id, script)).create().unwrap();
+        let container = stage
+            .container(id, &stage.script(id, script))
+            .create()
+            .unwrap();
         let process = container.start().unwrap();
         if let ExitStatus::Signaled(signal) = expect {
             container.kill(signal).unwrap();
@@ -56,8 +77,12 @@ fn exit_statuses() {
     }
     // Without a pid namespace of its own even its first process dies of ordinary signals.
     let mut config = stage.script("term", "kill -TERM $$");
-    config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"}]);
-    assert_eq!(stage.run("term", &config).unwrap().0, ExitStatus::Signaled(15));
+    config["linux"]["namespaces"] =
+        json!([{"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"}]);
+    assert_eq!(
+        stage.run("term", &config).unwrap().0,
+        ExitStatus::Signaled(15)
+    );
     stage.assert_clean();
 }
 
@@ -68,14 +93,27 @@ fn try_wait_does_not_wait() {
     }
     let _watchdog = watchdog(60);
     let stage = Stage::new();
-    let mut container = stage.container("t", &stage.script("t", "read line; exit 7")).stdin(Stdio::piped()).create().unwrap();
+    let mut container = stage
+        .container("t", &stage.script("t", "read line; exit 7"))
+        .stdin(Stdio::piped())
+        .create()
+        .unwrap();
     let process = container.start().unwrap();
     assert_eq!(process.try_wait().unwrap(), None);
     assert_eq!(container.state().unwrap().status(), Status::Running);
-    container.pipes().stdin.take().unwrap().write_all(b"go\n").unwrap();
+    container
+        .pipes()
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"go\n")
+        .unwrap();
     assert_eq!(wait(&process), ExitStatus::Exited(7));
     // Reaped by now: the kernel may still say, and nothing may hang.
-    assert!(matches!(process.try_wait().unwrap(), Some(ExitStatus::Exited(7) | ExitStatus::Unknown)));
+    assert!(matches!(
+        process.try_wait().unwrap(),
+        Some(ExitStatus::Exited(7) | ExitStatus::Unknown)
+    ));
     container.delete().unwrap();
 }
 
@@ -100,24 +138,46 @@ fn stdio_of_every_kind() {
     let (mut output, mut errors) = (String::new(), String::new());
     pipes.stdout.unwrap().read_to_string(&mut output).unwrap();
     pipes.stderr.unwrap().read_to_string(&mut errors).unwrap();
-    assert_eq!((output.as_str(), errors.as_str()), ("through\n", "complaint\n"));
+    assert_eq!(
+        (output.as_str(), errors.as_str()),
+        ("through\n", "complaint\n")
+    );
     assert_eq!(wait(&process), ExitStatus::Exited(0));
     container.delete().unwrap();
 
     // A descriptor of the caller's, and the null device.
     let file = stage.dir.join("output");
-    let open = || File::options().create(true).append(true).open(&file).unwrap();
+    let open = || {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&file)
+            .unwrap()
+    };
     let container = stage
-        .container("given", &stage.script("given", "cat; echo written; echo more >&2"))
+        .container(
+            "given",
+            &stage.script("given", "cat; echo written; echo more >&2"),
+        )
         .stdout(Stdio::from(open()))
         .stderr(Stdio::from(OwnedFd::from(open())))
         .create()
         .unwrap();
     finish(container).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "written\nmore\n");
-    let config = stage.script("null", "test -c /proc/self/fd/1 && test -c /proc/self/fd/0 && echo lost");
-    let container = stage.container("null", &config).stdout(Stdio::null()).create().unwrap();
-    assert_eq!(finish(container).unwrap(), (ExitStatus::Exited(0), String::new()));
+    let config = stage.script(
+        "null",
+        "test -c /proc/self/fd/1 && test -c /proc/self/fd/0 && echo lost",
+    );
+    let container = stage
+        .container("null", &config)
+        .stdout(Stdio::null())
+        .create()
+        .unwrap();
+    assert_eq!(
+        finish(container).unwrap(),
+        (ExitStatus::Exited(0), String::new())
+    );
     stage.assert_clean();
 }
 
@@ -128,9 +188,18 @@ fn a_terminal_of_its_own() {
     }
     let _watchdog = watchdog(60);
     let stage = Stage::new();
-    let mut config = stage.script("pty", "tty; test -c /dev/console && echo console; read word; echo got:$word");
+    let mut config = stage.script(
+        "pty",
+        "tty; test -c /dev/console && echo console; read word; echo got:$word",
+    );
     config["process"]["terminal"] = json!(true);
-    let mut container = stage.runtime.container("pty").bundle(stage.bundle("pty", &config)).pty().create().unwrap();
+    let mut container = stage
+        .runtime
+        .container("pty")
+        .bundle(stage.bundle("pty", &config))
+        .pty()
+        .create()
+        .unwrap();
     let mut master = container.take_terminal().unwrap();
     assert!(container.take_terminal().is_none());
     let process = container.start().unwrap();
@@ -142,12 +211,18 @@ fn a_terminal_of_its_own() {
         output.extend_from_slice(&buffer[..length]);
     }
     let output = String::from_utf8_lossy(&output);
-    assert!(output.contains("/dev/pts/0") && output.contains("console") && output.contains("got:word"), "{output}");
+    assert!(
+        output.contains("/dev/pts/0") && output.contains("console") && output.contains("got:word"),
+        "{output}"
+    );
     assert_eq!(wait(&process), ExitStatus::Exited(0));
     container.delete().unwrap();
     // Asked for by one side only.
     let error = stage.container("one", &config).create().unwrap_err();
-    assert_eq!((error.kind(), error.config_path()), (ErrorKind::InvalidConfig, Some("process.terminal")));
+    assert_eq!(
+        (error.kind(), error.config_path()),
+        (ErrorKind::InvalidConfig, Some("process.terminal"))
+    );
     stage.assert_clean();
 }
 
@@ -164,9 +239,16 @@ fn extra_descriptors_and_no_others() {
     let open = |name: &str| OwnedFd::from(File::open(stage.dir.join(name)).unwrap());
     // `ls` itself holds the directory that it reads, as one more.
     let config = stage.script("fds", "cat <&3; cat <&4; ls /proc/self/fd | wc -l");
-    let builder = stage.container("fds", &config).extra_fd(open("three")).extra_fd(open("four")).stdout(Stdio::piped());
+    let builder = stage
+        .container("fds", &config)
+        .extra_fd(open("three"))
+        .extra_fd(open("four"))
+        .stdout(Stdio::piped());
     let (status, output) = finish(builder.create().unwrap()).unwrap();
-    assert_eq!((status, output.as_str()), (ExitStatus::Exited(0), "three\nfour\n6\n"));
+    assert_eq!(
+        (status, output.as_str()),
+        (ExitStatus::Exited(0), "three\nfour\n6\n")
+    );
     assert_eq!(stage.output("none", "ls /proc/self/fd | wc -l"), "4\n");
 }
 
@@ -182,11 +264,22 @@ fn a_program_by_descriptor() {
     for directory in ["proc", "dev", "sys"] {
         fs::create_dir_all(empty.join(directory)).unwrap();
     }
-    let engine = File::options().read(true).custom_flags(libc::O_CLOEXEC).open(stage.rootfs().join("bin/busybox")).unwrap();
+    let engine = File::options()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(stage.rootfs().join("bin/busybox"))
+        .unwrap();
     let config = stage.config("engine", &["echo", "from", "a", "descriptor"]);
-    let builder = stage.container("engine", &config).rootfs(&empty).program(engine.into()).stdout(Stdio::piped());
+    let builder = stage
+        .container("engine", &config)
+        .rootfs(&empty)
+        .program(engine.into())
+        .stdout(Stdio::piped());
     let (status, output) = finish(builder.create().unwrap()).unwrap();
-    assert_eq!((status, output.as_str()), (ExitStatus::Exited(0), "from a descriptor\n"));
+    assert_eq!(
+        (status, output.as_str()),
+        (ExitStatus::Exited(0), "from a descriptor\n")
+    );
     stage.assert_clean();
 }
 
@@ -200,12 +293,34 @@ fn rootfs_and_spec_by_value() {
     let mut config = stage.script("value", "cat /marker");
     config["root"]["path"] = json!("nowhere");
     let spec: longshore::oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
-    let by_path = |id: &str| stage.runtime.container(id).bundle(&stage.dir).spec(&spec).unwrap().rootfs(stage.rootfs());
-    let container = by_path("value").stdin(Stdio::null()).stdout(Stdio::piped()).create().unwrap();
+    let by_path = |id: &str| {
+        stage
+            .runtime
+            .container(id)
+            .bundle(&stage.dir)
+            .spec(&spec)
+            .unwrap()
+            .rootfs(stage.rootfs())
+    };
+    let container = by_path("value")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .create()
+        .unwrap();
     assert_eq!(finish(container).unwrap().1, "the container's root\n");
-    let directory = File::options().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(stage.rootfs()).unwrap();
-    let by_fd = stage.container("fd", &config).rootfs_fd(directory.into()).stdout(Stdio::piped());
-    assert_eq!(finish(by_fd.create().unwrap()).unwrap().1, "the container's root\n");
+    let directory = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open(stage.rootfs())
+        .unwrap();
+    let by_fd = stage
+        .container("fd", &config)
+        .rootfs_fd(directory.into())
+        .stdout(Stdio::piped());
+    assert_eq!(
+        finish(by_fd.create().unwrap()).unwrap().1,
+        "the container's root\n"
+    );
     stage.assert_clean();
 }
 
@@ -216,33 +331,81 @@ fn errors_say_what_where_and_why() {
     }
     let _watchdog = watchdog(60);
     let stage = Stage::new();
-    let error = stage.container("missing", &stage.config("missing", &["/bin/nothing"])).create().unwrap_err();
-    assert_eq!((error.kind(), error.config_path(), error.errno()), (ErrorKind::Exec, Some("process.args"), Some(libc::ENOENT)), "{error}");
+    let error = stage
+        .container("missing", &stage.config("missing", &["/bin/nothing"]))
+        .create()
+        .unwrap_err();
+    assert_eq!(
+        (error.kind(), error.config_path(), error.errno()),
+        (ErrorKind::Exec, Some("process.args"), Some(libc::ENOENT)),
+        "{error}"
+    );
 
     let mut config = stage.script("mount", "true");
     let mounts = config["mounts"].as_array_mut().unwrap();
     mounts.push(json!({"destination": "/data", "type": "bind", "source": "/no/such/source", "options": ["rbind"]}));
     let error = stage.container("mount", &config).create().unwrap_err();
-    assert_eq!((error.config_path(), error.errno()), (Some("mounts[7] (/data)"), Some(libc::ENOENT)), "{error}");
-    assert!(error.step().is_some_and(|step| step.contains("/no/such/source")), "{:?}", error.step());
+    assert_eq!(
+        (error.config_path(), error.errno()),
+        (Some("mounts[7] (/data)"), Some(libc::ENOENT)),
+        "{error}"
+    );
+    assert!(
+        error
+            .step()
+            .is_some_and(|step| step.contains("/no/such/source")),
+        "{:?}",
+        error.step()
+    );
 
     let mut config = stage.script("fs", "true");
     config["mounts"].as_array_mut().unwrap().push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["size=nonsense"]}));
     let error = stage.container("fs", &config).create().unwrap_err();
-    assert_eq!((error.kind(), error.config_path(), error.errno()), (ErrorKind::System, Some("mounts[7] (/tmp)"), Some(libc::EINVAL)), "{error}");
+    assert_eq!(
+        (error.kind(), error.config_path(), error.errno()),
+        (
+            ErrorKind::System,
+            Some("mounts[7] (/tmp)"),
+            Some(libc::EINVAL)
+        ),
+        "{error}"
+    );
 
     let mut config = stage.script("cap", "true");
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOTHING", "soft": 1, "hard": 1}]);
-    assert_eq!(stage.container("cap", &config).create().unwrap_err().kind(), ErrorKind::InvalidConfig);
+    assert_eq!(
+        stage.container("cap", &config).create().unwrap_err().kind(),
+        ErrorKind::InvalidConfig
+    );
 
-    let container = stage.container("twice", &stage.script("twice", "read line")).stdin(Stdio::piped()).create().unwrap();
-    assert_eq!(stage.container("twice", &stage.script("twice", "true")).create().unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let container = stage
+        .container("twice", &stage.script("twice", "read line"))
+        .stdin(Stdio::piped())
+        .create()
+        .unwrap();
+    assert_eq!(
+        stage
+            .container("twice", &stage.script("twice", "true"))
+            .create()
+            .unwrap_err()
+            .kind(),
+        ErrorKind::AlreadyExists
+    );
     let process = container.start().unwrap();
-    assert_eq!(container.start().unwrap_err().kind(), ErrorKind::InvalidState);
-    assert_eq!(container.delete().unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(
+        container.start().unwrap_err().kind(),
+        ErrorKind::InvalidState
+    );
+    assert_eq!(
+        container.delete().unwrap_err().kind(),
+        ErrorKind::InvalidState
+    );
     container.kill(9).unwrap();
     wait(&process);
-    assert_eq!(container.kill(15).unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(
+        container.kill(15).unwrap_err().kind(),
+        ErrorKind::InvalidState
+    );
     container.delete().unwrap();
     stage.assert_clean();
 }
@@ -255,11 +418,22 @@ fn a_program_that_vanished_is_an_error_of_start() {
     }
     let _watchdog = watchdog(60);
     let stage = Stage::new();
-    fs::copy(stage.rootfs().join("bin/busybox"), stage.rootfs().join("bin/soon-gone")).unwrap();
-    let container = stage.container("gone", &stage.config("gone", &["/bin/soon-gone"])).create().unwrap();
+    fs::copy(
+        stage.rootfs().join("bin/busybox"),
+        stage.rootfs().join("bin/soon-gone"),
+    )
+    .unwrap();
+    let container = stage
+        .container("gone", &stage.config("gone", &["/bin/soon-gone"]))
+        .create()
+        .unwrap();
     fs::remove_file(stage.rootfs().join("bin/soon-gone")).unwrap();
     let error = container.start().unwrap_err();
-    assert_eq!((error.kind(), error.errno()), (ErrorKind::Exec, Some(libc::ENOENT)), "{error}");
+    assert_eq!(
+        (error.kind(), error.errno()),
+        (ErrorKind::Exec, Some(libc::ENOENT)),
+        "{error}"
+    );
     stage.runtime.force_delete("gone").unwrap();
     stage.assert_clean();
 }
@@ -267,14 +441,22 @@ fn a_program_that_vanished_is_an_error_of_start() {
 /// One life, in whatever process this is.
 fn one_life() {
     let stage = Stage::new();
-    let (status, output) = stage.run("life", &stage.script("life", "echo alive; exit 5")).unwrap();
+    let (status, output) = stage
+        .run("life", &stage.script("life", "echo alive; exit 5"))
+        .unwrap();
     assert_eq!(output, "alive\n");
     // Where children are reaped by the kernel at once, only new ones tell the status still.
-    assert!(matches!(status, ExitStatus::Exited(5) | ExitStatus::Unknown), "{status:?}");
+    assert!(
+        matches!(status, ExitStatus::Exited(5) | ExitStatus::Unknown),
+        "{status:?}"
+    );
     if role().as_deref() != Some("ignores") {
         assert_eq!(status, ExitStatus::Exited(5));
     }
-    let error = stage.container("bad", &stage.config("bad", &["/nothing"])).create().unwrap_err();
+    let error = stage
+        .container("bad", &stage.config("bad", &["/nothing"]))
+        .create()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exec);
     stage.assert_clean();
 }
@@ -303,8 +485,10 @@ fn in_a_subreaper() {
         // SAFETY: takes numbers.
         assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
         one_life();
-        // SAFETY: takes numbers, and null for "don't tell". Nothing of the container came to us.
-        assert_eq!(unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) }, -1);
+        let flags = libc::WNOHANG | libc::__WALL;
+        // SAFETY: takes numbers, and null for "don't tell".
+        let came = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
+        assert_eq!(came, -1, "nothing of the container came to us");
         return;
     }
     succeed(again(&[], "in_a_subreaper", "subreaper"));
@@ -320,7 +504,11 @@ fn as_pid_1() {
         assert_eq!(std::process::id(), 1);
         return one_life();
     }
-    succeed(again(&["unshare", "--pid", "--fork", "--mount-proc"], "as_pid_1", "first"));
+    succeed(again(
+        &["unshare", "--pid", "--fork", "--mount-proc"],
+        "as_pid_1",
+        "first",
+    ));
 }
 
 /// An ordinary user: a user namespace that maps nobody else, no cgroup, bind sources by path.
@@ -329,21 +517,43 @@ fn as_an_ordinary_user() {
     let _watchdog = watchdog(60);
     if role().is_some() {
         let stage = Stage::new();
-        let runtime = longshore::Runtime::builder().state_root(stage.dir.join("own")).cgroups(longshore::CgroupDriver::None).build().unwrap();
+        let runtime = longshore::Runtime::builder()
+            .state_root(stage.dir.join("own"))
+            .cgroups(longshore::CgroupDriver::None)
+            .build()
+            .unwrap();
         let mut config = stage.script("user", "id -u; echo $$; cat /marker; wc -c < /proc/keys; grep -c ' /proc/keys ' /proc/self/mountinfo; grep -c ' /proc/sys ro' /proc/self/mountinfo; (echo x > /proc/sys/kernel/domainname) 2>/dev/null || echo refused");
         let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
         config["linux"]["uidMappings"] = map.clone();
         config["linux"]["gidMappings"] = map;
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "user"}));
         config["linux"].as_object_mut().unwrap().remove("resources");
-        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        config["linux"]
+            .as_object_mut()
+            .unwrap()
+            .remove("cgroupsPath");
         // Its gid isn't mapped, and there is no cgroup of ours to show.
         let mounts = config["mounts"].as_array_mut().unwrap();
         mounts.truncate(6);
         mounts[2]["options"].as_array_mut().unwrap().pop();
         let bundle = stage.bundle("user", &config);
-        let container = runtime.container("user").bundle(bundle).stdin(Stdio::null()).stdout(Stdio::piped()).create().unwrap();
-        assert_eq!(finish(container).unwrap(), (ExitStatus::Exited(0), "0\n1\nthe container's root\n0\n1\n1\nrefused\n".to_owned()));
+        let container = runtime
+            .container("user")
+            .bundle(bundle)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .create()
+            .unwrap();
+        assert_eq!(
+            finish(container).unwrap(),
+            (
+                ExitStatus::Exited(0),
+                "0\n1\nthe container's root\n0\n1\n1\nrefused\n".to_owned()
+            )
+        );
         return;
     }
     if !require_root() || !(have("setpriv") || skip("needs setpriv")) {
@@ -352,5 +562,10 @@ fn as_an_ordinary_user() {
     let stage = Stage::new();
     let copy = stage.dir.join("test");
     fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-    succeed(again_as(&copy, &["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"], "as_an_ordinary_user", "user"));
+    succeed(again_as(
+        &copy,
+        &["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"],
+        "as_an_ordinary_user",
+        "user",
+    ));
 }

@@ -24,59 +24,143 @@ struct Command {
 }
 
 const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
-    Flag { name, short, value: None, help }
+    Flag {
+        name,
+        short,
+        value: None,
+        help,
+    }
 }
 
-const fn option(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, value: Some(value), help }
+const fn option(
+    name: &'static str,
+    short: Option<char>,
+    value: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        short,
+        value: Some(value),
+        help,
+    }
 }
 
 const GLOBAL: &[Flag] = &[
     switch("debug", None, "enable debug logging"),
-    option("log", None, "FILE", "append log lines to FILE instead of standard error"),
-    option("log-format", None, "FORMAT", "log format: text or json (default: text)"),
-    option("root", None, "DIR", "directory for the state of containers (default: /run/longshore)"),
-    option("stop-at-fault-point", None, "N", "for tests: stop this process (SIGSTOP) at its N-th fault point"),
+    option(
+        "log",
+        None,
+        "FILE",
+        "append log lines to FILE instead of standard error",
+    ),
+    option(
+        "log-format",
+        None,
+        "FORMAT",
+        "log format: text or json (default: text)",
+    ),
+    option(
+        "root",
+        None,
+        "DIR",
+        "directory for the state of containers (default: /run/longshore)",
+    ),
+    option(
+        "stop-at-fault-point",
+        None,
+        "N",
+        "for tests: stop this process (SIGSTOP) at its N-th fault point",
+    ),
     switch("help", Some('h'), "show help"),
     switch("version", Some('v'), "print the version"),
 ];
 
-const BUNDLE: Flag = option("bundle", Some('b'), "DIR", "the bundle's directory (default: the working directory)");
-const CONSOLE: Flag = option("console-socket", None, "PATH", "unix socket that receives the terminal's master");
+const BUNDLE: Flag = option(
+    "bundle",
+    Some('b'),
+    "DIR",
+    "the bundle's directory (default: the working directory)",
+);
+const CONSOLE: Flag = option(
+    "console-socket",
+    None,
+    "PATH",
+    "unix socket that receives the terminal's master",
+);
 const PID_FILE: Flag = option("pid-file", None, "FILE", "file to write init's pid to");
 const NO_PIVOT: Flag = switch("no-pivot", None, "change root without pivot_root");
 const NO_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
-const PRESERVE: Flag = option("preserve-fds", None, "N", "pass N more file descriptors, from 3 on");
+const PRESERVE: Flag = option(
+    "preserve-fds",
+    None,
+    "N",
+    "pass N more file descriptors, from 3 on",
+);
 
 const COMMANDS: &[Command] = &[
-    Command { name: "create", arguments: "ID", count: (1, 1), help: "create a container", flags: &[BUNDLE, CONSOLE, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE] },
+    Command {
+        name: "create",
+        arguments: "ID",
+        count: (1, 1),
+        help: "create a container",
+        flags: &[BUNDLE, CONSOLE, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE],
+    },
     Command {
         name: "delete",
         arguments: "ID",
         count: (1, 1),
         help: "delete a stopped container",
-        flags: &[switch("force", Some('f'), "kill the container if it runs; no error if there is none")],
+        flags: &[switch(
+            "force",
+            Some('f'),
+            "kill the container if it runs; no error if there is none",
+        )],
     },
     Command {
         name: "kill",
         arguments: "ID [SIGNAL]",
         count: (1, 2),
         help: "send a signal (default: SIGTERM) to a container's init",
-        flags: &[switch("all", Some('a'), "send it to all processes of the container")],
+        flags: &[switch(
+            "all",
+            Some('a'),
+            "send it to all processes of the container",
+        )],
     },
     Command {
         name: "list",
         arguments: "",
         count: (0, 0),
         help: "list containers",
-        flags: &[option("format", Some('f'), "FORMAT", "table or json (default: table)"), switch("quiet", Some('q'), "print ids only")],
+        flags: &[
+            option(
+                "format",
+                Some('f'),
+                "FORMAT",
+                "table or json (default: table)",
+            ),
+            switch("quiet", Some('q'), "print ids only"),
+        ],
     },
     Command {
         name: "plan",
         arguments: "[ID]",
         count: (0, 1),
         help: "print what create and start would do",
-        flags: &[BUNDLE, option("format", Some('f'), "FORMAT", "text or json (default: text)"), CONSOLE, NO_PIVOT, NO_KEYRING, PRESERVE],
+        flags: &[
+            BUNDLE,
+            option(
+                "format",
+                Some('f'),
+                "FORMAT",
+                "text or json (default: text)",
+            ),
+            CONSOLE,
+            NO_PIVOT,
+            NO_KEYRING,
+            PRESERVE,
+        ],
     },
     Command {
         name: "run",
@@ -91,12 +175,28 @@ const COMMANDS: &[Command] = &[
             NO_KEYRING,
             PRESERVE,
             switch("detach", Some('d'), "do not wait"),
-            switch("keep", None, "do not delete the container when it has ended"),
+            switch(
+                "keep",
+                None,
+                "do not delete the container when it has ended",
+            ),
             switch("no-subreaper", None, "do not adopt the container's orphans"),
         ],
     },
-    Command { name: "start", arguments: "ID", count: (1, 1), help: "start a created container", flags: &[] },
-    Command { name: "state", arguments: "ID", count: (1, 1), help: "print a container's state", flags: &[] },
+    Command {
+        name: "start",
+        arguments: "ID",
+        count: (1, 1),
+        help: "start a created container",
+        flags: &[],
+    },
+    Command {
+        name: "state",
+        arguments: "ID",
+        count: (1, 1),
+        help: "print a container's state",
+        flags: &[],
+    },
 ];
 
 /// A command line that was understood.
@@ -138,15 +238,25 @@ pub(crate) struct Misuse {
 }
 
 pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
-    let misuse = |message: String, command: Option<&Command>| Misuse { message, help: command.map_or_else(help, command_help) };
+    let misuse = |message: String, command: Option<&Command>| Misuse {
+        message,
+        help: command.map_or_else(help, command_help),
+    };
     let mut invocation = Invocation::default();
-    let mut rest = flags(words, GLOBAL, &mut invocation.options).map_err(|message| misuse(message, None))?;
+    let mut rest =
+        flags(words, GLOBAL, &mut invocation.options).map_err(|message| misuse(message, None))?;
     if invocation.has("version") {
         return Ok(Parsed::Print(version()));
     }
-    let Some(name) = rest.first().filter(|_| !invocation.has("help")) else { return Ok(Parsed::Print(help())) };
+    let Some(name) = rest.first().filter(|_| !invocation.has("help")) else {
+        return Ok(Parsed::Print(help()));
+    };
     if name == "help" {
-        return Ok(Parsed::Print(rest.get(1).and_then(|name| find(name)).map_or_else(help, command_help)));
+        return Ok(Parsed::Print(
+            rest.get(1)
+                .and_then(|name| find(name))
+                .map_or_else(help, command_help),
+        ));
     }
     let command = find(name).ok_or_else(|| misuse(format!("no such command: {name}"), None))?;
     invocation.command = command.name;
@@ -154,7 +264,8 @@ pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
     // Go's flags may follow the first word, but for commands whose words may look like flags.
     while !rest.is_empty() {
         let before = rest.len();
-        rest = flags(&rest, command.flags, &mut invocation.options).map_err(|message| misuse(message, Some(command)))?;
+        rest = flags(&rest, command.flags, &mut invocation.options)
+            .map_err(|message| misuse(message, Some(command)))?;
         if rest.len() == before {
             invocation.words.push(rest.remove(0));
         }
@@ -164,7 +275,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
     }
     let (least, most) = command.count;
     if !(least..=most).contains(&invocation.words.len()) {
-        let message = format!("{}: {:?} requires {least} to {most} arguments", command.name, invocation.words);
+        let message = format!(
+            "{}: {:?} requires {least} to {most} arguments",
+            command.name, invocation.words
+        );
         return Err(misuse(message, Some(command)));
     }
     Ok(Parsed::Run(invocation))
@@ -175,7 +289,11 @@ fn find(name: &str) -> Option<&'static Command> {
 }
 
 /// Takes flags off the front; returns what follows them.
-fn flags(words: &[String], known: &[Flag], options: &mut BTreeMap<&'static str, String>) -> Result<Vec<String>, String> {
+fn flags(
+    words: &[String],
+    known: &[Flag],
+    options: &mut BTreeMap<&'static str, String>,
+) -> Result<Vec<String>, String> {
     let mut words = words.iter();
     while let Some(word) = words.as_slice().first() {
         if !word.starts_with('-') || word == "-" {
@@ -187,16 +305,25 @@ fn flags(words: &[String], known: &[Flag], options: &mut BTreeMap<&'static str, 
         }
         // As in Go, one dash is as good as two.
         let bare = word.trim_start_matches('-');
-        let (name, inline) = bare.split_once('=').map_or((bare, None), |(name, value)| (name, Some(value)));
+        let (name, inline) = bare
+            .split_once('=')
+            .map_or((bare, None), |(name, value)| (name, Some(value)));
         let help = &GLOBAL[GLOBAL.len() - 2];
-        let flag = known.iter().chain([help]).find(|flag| flag.name == name || flag.short.is_some_and(|short| name.chars().eq([short])));
+        let flag = known.iter().chain([help]).find(|flag| {
+            flag.name == name || flag.short.is_some_and(|short| name.chars().eq([short]))
+        });
         let flag = flag.ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
         let value = match (flag.value, inline) {
             (None, None | Some("true")) => String::new(),
             (None, Some("false")) => continue,
-            (None, Some(value)) => return Err(format!("invalid boolean value {value:?} for -{name}")),
+            (None, Some(value)) => {
+                return Err(format!("invalid boolean value {value:?} for -{name}"));
+            }
             (Some(_), Some(value)) => value.to_owned(),
-            (Some(_), None) => words.next().cloned().ok_or_else(|| format!("flag needs an argument: -{name}"))?,
+            (Some(_), None) => words
+                .next()
+                .cloned()
+                .ok_or_else(|| format!("flag needs an argument: -{name}"))?,
         };
         options.insert(flag.name, value);
     }
@@ -215,15 +342,28 @@ fn version() -> String {
 
 fn flag_lines(flags: &[Flag]) -> String {
     let line = |flag: &Flag| {
-        let short = flag.short.map(|short| format!(", -{short}")).unwrap_or_default();
-        let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
-        format!("   {:<28} {}\n", format!("--{}{short}{value}", flag.name), flag.help)
+        let short = flag
+            .short
+            .map(|short| format!(", -{short}"))
+            .unwrap_or_default();
+        let value = flag
+            .value
+            .map(|value| format!(" {value}"))
+            .unwrap_or_default();
+        format!(
+            "   {:<28} {}\n",
+            format!("--{}{short}{value}", flag.name),
+            flag.help
+        )
     };
     flags.iter().map(line).collect()
 }
 
 fn help() -> String {
-    let commands: String = COMMANDS.iter().map(|command| format!("   {:<10} {}\n", command.name, command.help)).collect();
+    let commands: String = COMMANDS
+        .iter()
+        .map(|command| format!("   {:<10} {}\n", command.name, command.help))
+        .collect();
     format!(
         "NAME:\n   longshore - an OCI container runtime\n\nUSAGE:\n   longshore [global options] command [command options] [arguments...]\n\nCOMMANDS:\n{commands}\nGLOBAL OPTIONS:\n{}",
         flag_lines(GLOBAL)
@@ -244,7 +384,12 @@ mod tests {
     use super::*;
 
     fn run(line: &str) -> Result<Invocation, String> {
-        match parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()) {
+        match parse(
+            &line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        ) {
             Ok(Parsed::Run(invocation)) => Ok(invocation),
             Ok(Parsed::Print(text)) => Err(text),
             Err(misuse) => Err(misuse.message),
@@ -254,10 +399,18 @@ mod tests {
     #[test]
     fn engines_lines_are_understood() {
         let create = run("--root /r --log /l --log-format json create --bundle /b --pid-file /b/pid -no-pivot c1").unwrap();
-        assert_eq!((create.command, create.id(), create.get("bundle")), ("create", "c1", Some("/b")));
+        assert_eq!(
+            (create.command, create.id(), create.get("bundle")),
+            ("create", "c1", Some("/b"))
+        );
         assert!(create.has("no-pivot"));
         assert_eq!(create.get("log-format"), Some("json"));
-        assert_eq!(run("--log-format=json delete --force c1").unwrap().get("log-format"), Some("json"));
+        assert_eq!(
+            run("--log-format=json delete --force c1")
+                .unwrap()
+                .get("log-format"),
+            Some("json")
+        );
         assert_eq!(run("kill c1 9").unwrap().words, ["c1", "9"]);
         assert!(run("delete c1 --force").unwrap().has("force"));
     }
@@ -265,10 +418,18 @@ mod tests {
     #[test]
     fn misuse_is_named() {
         assert!(run("create").unwrap_err().contains("requires"));
-        assert!(run("create --bundle").unwrap_err().contains("needs an argument"));
+        assert!(
+            run("create --bundle")
+                .unwrap_err()
+                .contains("needs an argument")
+        );
         assert!(run("state --nope c").unwrap_err().contains("not defined"));
         assert!(run("fly").unwrap_err().contains("no such command"));
-        assert!(run("--version").unwrap_err().starts_with("longshore version "));
+        assert!(
+            run("--version")
+                .unwrap_err()
+                .starts_with("longshore version ")
+        );
         assert!(run("run --help").unwrap_err().contains("--detach"));
     }
 }

@@ -25,7 +25,11 @@ impl Log {
             let file = OpenOptions::new().append(true).create(true).open(path);
             file.map_err(|error| Failure::plain(format!("cannot open log {path}: {error}")))
         };
-        let file = invocation.get("log").filter(|path| !path.is_empty()).map(open).transpose()?;
+        let file = invocation
+            .get("log")
+            .filter(|path| !path.is_empty())
+            .map(open)
+            .transpose()?;
         Ok(Log { json, file })
     }
 
@@ -51,7 +55,12 @@ impl Log {
             object.insert("level".into(), level.into());
             object.insert("msg".into(), failure.message.clone().into());
             object.insert("time".into(), time.into());
-            let details = [("kind", failure.kind.map(Value::from)), ("step", failure.step.clone().map(Value::from)), ("path", failure.path.clone().map(Value::from)), ("errno", failure.errno.map(Value::from))];
+            let details = [
+                ("kind", failure.kind.map(Value::from)),
+                ("step", failure.step.clone().map(Value::from)),
+                ("path", failure.path.clone().map(Value::from)),
+                ("errno", failure.errno.map(Value::from)),
+            ];
             for (name, value) in details {
                 if let Some(value) = value {
                     object.insert(name.into(), value);

@@ -2,7 +2,7 @@
 //!
 //! Parse, one library call, print. No container logic is here (invariant 8).
 
-#![allow(clippy::exit)] // a command's last act
+#![allow(clippy::exit, clippy::disallowed_methods)] // a command's last act
 
 mod cli;
 mod cmd;
@@ -13,7 +13,10 @@ use log::Log;
 use std::process::exit;
 
 fn main() {
-    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    let words = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>();
     match cli::parse(&words) {
         Ok(Parsed::Run(invocation)) => {
             // Before anything of ours is opened and takes a number.

@@ -7,10 +7,17 @@ const RUNS: usize = 2000;
 
 fn main() {
     let json = include_bytes!("../../config.json");
-    println!("| config.json of {} bytes | p10 µs | median µs |\n|---|--:|--:|", json.len());
+    println!(
+        "| config.json of {} bytes | p10 µs | median µs |\n|---|--:|--:|",
+        json.len()
+    );
     row("parse", || assert!(internals::parse(json)));
-    row("parse, plan and print", || assert!(internals::plan_text(json).is_some()));
-    row("parse, plan and link", || assert!(matches!(internals::link(json), Ok(true))));
+    row("parse, plan and print", || {
+        assert!(internals::plan_text(json).is_some())
+    });
+    row("parse, plan and link", || {
+        assert!(matches!(internals::link(json), Ok(true)))
+    });
 }
 
 fn row(name: &str, mut work: impl FnMut()) {
@@ -22,5 +29,9 @@ fn row(name: &str, mut work: impl FnMut()) {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    println!("| {name} | {:.1} | {:.1} |", times[RUNS / 10], times[RUNS / 2]);
+    println!(
+        "| {name} | {:.1} | {:.1} |",
+        times[RUNS / 10],
+        times[RUNS / 2]
+    );
 }

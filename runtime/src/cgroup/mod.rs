@@ -187,7 +187,10 @@ impl Cgroup {
 
     /// For CLONE_INTO_CGROUP, which knows cgroup2 only, beside v1 hierarchies too.
     pub(crate) fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
-        self.nodes.iter().find(|node| node.place.is_v2()).map(Node::dir)
+        self.nodes
+            .iter()
+            .find(|node| node.place.is_v2())
+            .map(Node::dir)
     }
 
     /// The processes in it, and in what is below where the directory is ours.

@@ -1,5 +1,6 @@
 //! The cgroups of the host: v1 where it has them, and v2 in a private mount
 //! namespace of one thread. Each test has names of its own.
+#![allow(clippy::print_stderr)] // a skip says why
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::os::fd::OwnedFd;

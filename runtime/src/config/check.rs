@@ -5,8 +5,17 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 9] =
-    [strings, process, paths, namespaces, identity, mount_namespace, mounts, devices, hooks];
+const CHECKS: [Check; 9] = [
+    strings,
+    process,
+    paths,
+    namespaces,
+    identity,
+    mount_namespace,
+    mounts,
+    devices,
+    hooks,
+];
 
 pub(crate) fn check(config: &Config) -> Vec<Error> {
     let mut problems = Vec::new();
@@ -37,14 +46,25 @@ fn strings(config: &Config, problems: &mut Vec<Error>) {
     }
     one(&process.cwd, "process.cwd", problems);
     one(&config.root.path, "root.path", problems);
-    for (path, text) in [("hostname", &config.hostname), ("domainname", &config.domainname), ("linux.cgroupsPath", &config.cgroups_path)] {
+    for (path, text) in [
+        ("hostname", &config.hostname),
+        ("domainname", &config.domainname),
+        ("linux.cgroupsPath", &config.cgroups_path),
+    ] {
         if let Some(text) = text {
             one(text, path, problems);
         }
     }
     for (index, mount) in config.mounts.iter().enumerate() {
-        let words = mount.options.data.iter().flat_map(|(key, value)| [Some(key), value.as_ref()]);
-        for text in words.chain([Some(&mount.destination), mount.source.as_ref()]).flatten() {
+        let words = mount
+            .options
+            .data
+            .iter()
+            .flat_map(|(key, value)| [Some(key), value.as_ref()]);
+        for text in words
+            .chain([Some(&mount.destination), mount.source.as_ref()])
+            .flatten()
+        {
             one(text, &format!("mounts[{index}]"), problems);
         }
     }
@@ -57,12 +77,18 @@ fn process(config: &Config, problems: &mut Vec<Error>) {
     }
     for (index, entry) in process.env.iter().enumerate() {
         if !entry.contains('=') || entry.starts_with('=') {
-            problems.push(Error::config(format!("process.env[{index}]"), "must be NAME=VALUE"));
+            problems.push(Error::config(
+                format!("process.env[{index}]"),
+                "must be NAME=VALUE",
+            ));
         }
     }
     for (index, limit) in process.rlimits.iter().enumerate() {
         let at = format!("process.rlimits[{index}] ({})", limit.name);
-        if config.process.rlimits[..index].iter().any(|other| other.resource == limit.resource) {
+        if config.process.rlimits[..index]
+            .iter()
+            .any(|other| other.resource == limit.resource)
+        {
             problems.push(Error::config(&at, "is given twice"));
         }
         if limit.soft > limit.hard {
@@ -72,10 +98,19 @@ fn process(config: &Config, problems: &mut Vec<Error>) {
     if process.umask > 0o777 {
         problems.push(Error::config("process.user.umask", "must be at most 0777"));
     }
-    if let Some(score) = process.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
-        problems.push(Error::config("process.oomScoreAdj", format!("{score} is not within -1000 and 1000")));
+    if let Some(score) = process
+        .oom_score_adj
+        .filter(|score| !(-1000..=1000).contains(score))
+    {
+        problems.push(Error::config(
+            "process.oomScoreAdj",
+            format!("{score} is not within -1000 and 1000"),
+        ));
     }
-    for (path, id) in [("process.user.uid", process.uid), ("process.user.gid", process.gid)] {
+    for (path, id) in [
+        ("process.user.uid", process.uid),
+        ("process.user.gid", process.gid),
+    ] {
         if id == u32::MAX {
             problems.push(Error::config(path, "is not an id"));
         }
@@ -85,14 +120,20 @@ fn process(config: &Config, problems: &mut Vec<Error>) {
 fn paths(config: &Config, problems: &mut Vec<Error>) {
     let absolute = |path: &str, at: String, problems: &mut Vec<Error>| {
         if !path.starts_with('/') {
-            problems.push(Error::config(at, format!("{path:?} is not an absolute path")));
+            problems.push(Error::config(
+                at,
+                format!("{path:?} is not an absolute path"),
+            ));
         }
     };
     if config.root.path.is_empty() {
         problems.push(Error::config("root.path", "is required"));
     }
     absolute(&config.process.cwd, "process.cwd".to_owned(), problems);
-    for (list, name) in [(&config.masked_paths, "maskedPaths"), (&config.readonly_paths, "readonlyPaths")] {
+    for (list, name) in [
+        (&config.masked_paths, "maskedPaths"),
+        (&config.readonly_paths, "readonlyPaths"),
+    ] {
         for (index, path) in list.iter().enumerate() {
             absolute(path, format!("linux.{name}[{index}]"), problems);
         }
@@ -102,16 +143,30 @@ fn paths(config: &Config, problems: &mut Vec<Error>) {
 fn namespaces(config: &Config, problems: &mut Vec<Error>) {
     for (index, Namespace { kind, path }) in config.namespaces.iter().enumerate() {
         let at = format!("linux.namespaces[{index}] ({})", kind.name());
-        if config.namespaces[..index].iter().any(|other| other.kind == *kind) {
+        if config.namespaces[..index]
+            .iter()
+            .any(|other| other.kind == *kind)
+        {
             problems.push(Error::config(&at, "is given twice"));
         }
-        if path.as_ref().is_some_and(|path| !path.starts_with('/') || path.contains('\0')) {
-            problems.push(Error::config(format!("{at}.path"), "is not an absolute path"));
+        if path
+            .as_ref()
+            .is_some_and(|path| !path.starts_with('/') || path.contains('\0'))
+        {
+            problems.push(Error::config(
+                format!("{at}.path"),
+                "is not an absolute path",
+            ));
         }
     }
-    let needs_uts = [("hostname", &config.hostname), ("domainname", &config.domainname)];
+    let needs_uts = [
+        ("hostname", &config.hostname),
+        ("domainname", &config.domainname),
+    ];
     for (path, name) in needs_uts {
-        let Some(name) = name.as_ref().filter(|name| !name.is_empty()) else { continue };
+        let Some(name) = name.as_ref().filter(|name| !name.is_empty()) else {
+            continue;
+        };
         if config.namespace(NamespaceKind::Uts).is_none() {
             problems.push(Error::config(path, "can't be set without a uts namespace"));
         }
@@ -122,7 +177,10 @@ fn namespaces(config: &Config, problems: &mut Vec<Error>) {
 }
 
 fn identity(config: &Config, problems: &mut Vec<Error>) {
-    let lists = [("linux.uidMappings", &config.uid_mappings), ("linux.gidMappings", &config.gid_mappings)];
+    let lists = [
+        ("linux.uidMappings", &config.uid_mappings),
+        ("linux.gidMappings", &config.gid_mappings),
+    ];
     let new_user = config.makes(NamespaceKind::User);
     for (path, list) in lists {
         if new_user && list.is_empty() {
@@ -132,9 +190,13 @@ fn identity(config: &Config, problems: &mut Vec<Error>) {
             problems.push(Error::config(path, "needs a user namespace"));
         }
         for (index, map) in list.iter().enumerate() {
-            let overflows = map.container.checked_add(map.size).is_none() || map.host.checked_add(map.size).is_none();
+            let overflows = map.container.checked_add(map.size).is_none()
+                || map.host.checked_add(map.size).is_none();
             if map.size == 0 || overflows {
-                problems.push(Error::config(format!("{path}[{index}]"), "is not a range of ids"));
+                problems.push(Error::config(
+                    format!("{path}[{index}]"),
+                    "is not a range of ids",
+                ));
             }
         }
     }
@@ -142,10 +204,19 @@ fn identity(config: &Config, problems: &mut Vec<Error>) {
         return;
     }
     let user = &config.process;
-    let mapped = |list: &[super::IdMapping], id: u32| list.iter().any(|map| id >= map.container && id - map.container < map.size);
-    for (path, list, id) in [("process.user.uid", lists[0].1, user.uid), ("process.user.gid", lists[1].1, user.gid)] {
+    let mapped = |list: &[super::IdMapping], id: u32| {
+        list.iter()
+            .any(|map| id >= map.container && id - map.container < map.size)
+    };
+    for (path, list, id) in [
+        ("process.user.uid", lists[0].1, user.uid),
+        ("process.user.gid", lists[1].1, user.gid),
+    ] {
         if !list.is_empty() && !mapped(list, id) {
-            problems.push(Error::config(path, format!("{id} is not mapped in the user namespace")));
+            problems.push(Error::config(
+                path,
+                format!("{id} is not mapped in the user namespace"),
+            ));
         }
     }
 }
@@ -160,7 +231,10 @@ fn mount_namespace(config: &Config, problems: &mut Vec<Error>) {
         ("linux.maskedPaths", !config.masked_paths.is_empty()),
         ("linux.readonlyPaths", !config.readonly_paths.is_empty()),
         ("root.readonly", config.root.readonly),
-        ("linux.rootfsPropagation", config.rootfs_propagation.is_some()),
+        (
+            "linux.rootfsPropagation",
+            config.rootfs_propagation.is_some(),
+        ),
     ];
     for (path, asked) in asked {
         if asked {
@@ -188,11 +262,17 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
         let at = format!("mounts[{index}] ({})", mount.destination);
         let clean = mount.destination.as_str();
         if clean == "/" {
-            problems.push(Error::config(&at, "destination is not a path below the root"));
+            problems.push(Error::config(
+                &at,
+                "destination is not a path below the root",
+            ));
         }
         let bind = matches!(mount.kind, MountKind::Bind { .. });
         if bind && !mount.options.data.is_empty() {
-            problems.push(Error::config(&at, "bind mounts cannot have any filesystem-specific options applied"));
+            problems.push(Error::config(
+                &at,
+                "bind mounts cannot have any filesystem-specific options applied",
+            ));
         }
         if bind && mount.source.as_ref().is_none_or(String::is_empty) {
             problems.push(Error::config(&at, "a bind mount needs a source"));
@@ -201,29 +281,51 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
         let over_proc = clean == "/proc" && !special("proc") && !bind;
         let inside_proc = clean.starts_with("/proc/") && !PROC_FILES.contains(&clean);
         if over_proc || inside_proc {
-            problems.push(Error::config(&at, "nothing may be mounted there: it would redirect what is read from /proc"));
+            problems.push(Error::config(
+                &at,
+                "nothing may be mounted there: it would redirect what is read from /proc",
+            ));
         }
     }
     if config.process.terminal && !config.makes(NamespaceKind::Mount) {
-        problems.push(Error::config("process.terminal", "needs a new mount namespace"));
+        problems.push(Error::config(
+            "process.terminal",
+            "needs a new mount namespace",
+        ));
     }
 }
 
 fn devices(config: &Config, problems: &mut Vec<Error>) {
     for (index, device) in config.devices.iter().enumerate() {
-        if !device.path.starts_with('/') || device.path.ends_with('/') || device.path.contains('\0') {
-            problems.push(Error::config(format!("linux.devices[{index}].path"), "is not an absolute path of a file"));
+        if !device.path.starts_with('/') || device.path.ends_with('/') || device.path.contains('\0')
+        {
+            problems.push(Error::config(
+                format!("linux.devices[{index}].path"),
+                "is not an absolute path of a file",
+            ));
         }
     }
 }
 
 fn hooks(config: &Config, problems: &mut Vec<Error>) {
-    let kinds = [("createRuntime", &config.hooks.create_runtime), ("startContainer", &config.hooks.start_container)];
+    let kinds = [
+        ("createRuntime", &config.hooks.create_runtime),
+        ("startContainer", &config.hooks.start_container),
+    ];
     for (kind, list) in kinds {
-        for (index, Hook { path, args, env, .. }) in list.iter().enumerate() {
+        for (
+            index,
+            Hook {
+                path, args, env, ..
+            },
+        ) in list.iter().enumerate()
+        {
             let at = format!("hooks.{kind}[{index}]");
             if !path.starts_with('/') {
-                problems.push(Error::config(format!("{at}.path"), "is not an absolute path"));
+                problems.push(Error::config(
+                    format!("{at}.path"),
+                    "is not an absolute path",
+                ));
             }
             let texts = args.iter().chain(env.iter().flatten()).chain([path]);
             if texts.into_iter().any(|text| text.contains('\0')) {

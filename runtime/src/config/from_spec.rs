@@ -3,10 +3,12 @@
 
 use super::mount_options::{MountOptions, ms};
 use super::raw::{Raw, capability_number};
-use super::resources::{Access, Cpu, DeviceKind, DeviceRule, Memory, Resources, Seccomp, SyscallArg, SyscallRule};
+use super::resources::{
+    Access, Cpu, DeviceKind, DeviceRule, Memory, Resources, Seccomp, SyscallArg, SyscallRule,
+};
 use super::{
-    Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace, NamespaceKind, Process,
-    Propagation, Rlimit, Root,
+    Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace,
+    NamespaceKind, Process, Propagation, Rlimit, Root,
 };
 use crate::error::Error;
 use oci_spec::runtime as oci;
@@ -20,12 +22,22 @@ type Problems = Vec<Error>;
 
 pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
     let spec: oci::Spec = serde_path_to_error::deserialize(&raw.value).map_err(|error| {
-        vec![parse_problem(&error.path().to_string(), &error.into_inner().to_string())]
+        vec![parse_problem(
+            &error.path().to_string(),
+            &error.into_inner().to_string(),
+        )]
     })?;
     let mut problems = raw.unsupported();
     version(&spec, &mut problems);
-    let linux = spec.linux().clone().unwrap_or_else(|| oci::LinuxBuilder::default().build().unwrap_or_default());
-    let linux = if spec.linux().is_some() { linux } else { bare(linux) };
+    let linux = spec
+        .linux()
+        .clone()
+        .unwrap_or_else(|| oci::LinuxBuilder::default().build().unwrap_or_default());
+    let linux = if spec.linux().is_some() {
+        linux
+    } else {
+        bare(linux)
+    };
     let process = process(&spec, &mut problems);
     let root = root(&spec, &mut problems);
     let config = Config {
@@ -35,12 +47,21 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         hooks: hooks(&spec, &mut problems),
-        annotations: spec.annotations().clone().unwrap_or_default().into_iter().collect(),
+        annotations: spec
+            .annotations()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
         namespaces: namespaces(&linux),
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
         devices: devices(&linux, &mut problems),
-        cgroups_path: linux.cgroups_path().as_deref().map(text).filter(|path| !path.is_empty()),
+        cgroups_path: linux
+            .cgroups_path()
+            .as_deref()
+            .map(text)
+            .filter(|path| !path.is_empty()),
         resources: resources(&linux, raw, &mut problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
         rootfs_propagation: propagation(&linux, &mut problems),
@@ -48,13 +69,20 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
         warnings: raw.warnings.clone(),
     };
-    if problems.is_empty() { Ok(config) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems)
+    }
 }
 
 /// serde names the object that lacks a field; we name the field.
 fn parse_problem(path: &str, message: &str) -> Error {
     let path = if path == "." { "" } else { path };
-    if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+    if let Some(field) = message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.strip_suffix('`'))
+    {
         let dot = if path.is_empty() { "" } else { "." };
         return Error::config(format!("{path}{dot}{field}"), "is required");
     }
@@ -68,14 +96,24 @@ fn version(spec: &oci::Spec, problems: &mut Problems) {
     let numbers: Vec<_> = core.split('.').map(str::parse::<u32>).collect();
     match numbers.as_slice() {
         [Ok(1), Ok(_), Ok(_)] => {}
-        [Ok(_), Ok(_), Ok(_)] => problems.push(Error::unsupported("ociVersion", format!("{version} is not a 1.x version"))),
-        _ => problems.push(Error::config("ociVersion", format!("{version:?} is not a semantic version"))),
+        [Ok(_), Ok(_), Ok(_)] => problems.push(Error::unsupported(
+            "ociVersion",
+            format!("{version} is not a 1.x version"),
+        )),
+        _ => problems.push(Error::config(
+            "ociVersion",
+            format!("{version:?} is not a semantic version"),
+        )),
     }
 }
 
 /// oci-spec fills a missing `linux` with defaults of its own; the spec has none.
 fn bare(mut linux: oci::Linux) -> oci::Linux {
-    linux.set_namespaces(None).set_masked_paths(None).set_readonly_paths(None).set_resources(None);
+    linux
+        .set_namespaces(None)
+        .set_masked_paths(None)
+        .set_readonly_paths(None)
+        .set_resources(None);
     linux
 }
 
@@ -86,10 +124,16 @@ fn text(path: &Path) -> String {
 
 fn root(spec: &oci::Spec, problems: &mut Problems) -> Root {
     match spec.root() {
-        Some(root) => Root { path: text(root.path()), readonly: root.readonly().unwrap_or(false) },
+        Some(root) => Root {
+            path: text(root.path()),
+            readonly: root.readonly().unwrap_or(false),
+        },
         None => {
             problems.push(Error::config("root", "is required"));
-            Root { path: String::new(), readonly: false }
+            Root {
+                path: String::new(),
+                readonly: false,
+            }
         }
     }
 }
@@ -118,9 +162,14 @@ fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
 }
 
 fn capabilities(given: Option<&oci::LinuxCapabilities>) -> Capabilities {
-    let Some(given) = given else { return Capabilities::default() };
+    let Some(given) = given else {
+        return Capabilities::default();
+    };
     let bits = |set: &Option<oci::Capabilities>| {
-        let numbers = set.iter().flatten().filter_map(|capability| capability_number(&format!("CAP_{capability}")));
+        let numbers = set
+            .iter()
+            .flatten()
+            .filter_map(|capability| capability_number(&format!("CAP_{capability}")));
         numbers.fold(0u64, |bits, number| bits | 1 << number)
     };
     Capabilities {
@@ -155,8 +204,16 @@ const RLIMITS: [(&str, u32); 16] = [
 fn rlimit(given: &oci::PosixRlimit) -> Rlimit {
     let name = given.typ().to_string();
     // Unknown names have failed the parse.
-    let resource = RLIMITS.iter().find(|(known, _)| *known == name).map_or(u32::MAX, |(_, number)| *number);
-    Rlimit { resource, name, soft: given.soft(), hard: given.hard() }
+    let resource = RLIMITS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or(u32::MAX, |(_, number)| *number);
+    Rlimit {
+        resource,
+        name,
+        soft: given.soft(),
+        hard: given.hard(),
+    }
 }
 
 fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
@@ -165,12 +222,21 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
         let destination = text(mount.destination());
         let at = format!("mounts[{index}] ({destination})");
         if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            problems.push(Error::unsupported(&at, "id-mapped mounts are not supported by this release"));
+            problems.push(Error::unsupported(
+                &at,
+                "id-mapped mounts are not supported by this release",
+            ));
         }
         let options = match MountOptions::parse(mount.options().as_deref().unwrap_or_default()) {
             Ok(options) => options,
             Err(words) => {
-                problems.push(Error::unsupported(&at, format!("option {} is not supported by this release", words.join(", "))));
+                problems.push(Error::unsupported(
+                    &at,
+                    format!(
+                        "option {} is not supported by this release",
+                        words.join(", ")
+                    ),
+                ));
                 continue;
             }
         };
@@ -186,7 +252,12 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
             (None, _) => MountKind::Filesystem(fstype),
         };
         let destination = clean(&destination);
-        mounts.push(Mount { destination, source: mount.source().as_deref().map(text), kind, options });
+        mounts.push(Mount {
+            destination,
+            source: mount.source().as_deref().map(text),
+            kind,
+            options,
+        });
     }
     mounts
 }
@@ -194,7 +265,10 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
 /// A destination without `.` and `..`, which the engines' own paths may have; never above the root.
 fn clean(destination: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
-    for part in destination.split('/').filter(|part| !part.is_empty() && *part != ".") {
+    for part in destination
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+    {
         if part == ".." {
             parts.pop();
         } else {
@@ -205,10 +279,14 @@ fn clean(destination: &str) -> String {
 }
 
 fn hooks(spec: &oci::Spec, problems: &mut Problems) -> Hooks {
-    let Some(given) = spec.hooks() else { return Hooks::default() };
+    let Some(given) = spec.hooks() else {
+        return Hooks::default();
+    };
     let mut list = |kind: &str, hooks: &Option<Vec<oci::Hook>>| {
         let hooks = hooks.iter().flatten().enumerate();
-        hooks.map(|(index, given)| hook(&format!("hooks.{kind}[{index}]"), given, problems)).collect()
+        hooks
+            .map(|(index, given)| hook(&format!("hooks.{kind}[{index}]"), given, problems))
+            .collect()
     };
     Hooks {
         create_runtime: list("createRuntime", given.create_runtime()),
@@ -220,10 +298,17 @@ fn hook(at: &str, given: &oci::Hook, problems: &mut Problems) -> Hook {
     let path = text(given.path());
     let timeout = given.timeout().map(u32::try_from);
     if matches!(timeout, Some(Err(_) | Ok(0))) {
-        problems.push(Error::config(format!("{at}.timeout"), "must be more than 0 seconds"));
+        problems.push(Error::config(
+            format!("{at}.timeout"),
+            "must be more than 0 seconds",
+        ));
     }
     Hook {
-        args: given.args().clone().filter(|args| !args.is_empty()).unwrap_or_else(|| vec![path.clone()]),
+        args: given
+            .args()
+            .clone()
+            .filter(|args| !args.is_empty())
+            .unwrap_or_else(|| vec![path.clone()]),
         path,
         env: given.env().clone(),
         timeout: timeout.and_then(Result::ok),
@@ -232,7 +317,11 @@ fn hook(at: &str, given: &oci::Hook, problems: &mut Problems) -> Hook {
 
 fn namespaces(linux: &oci::Linux) -> Vec<Namespace> {
     let list = linux.namespaces().iter().flatten();
-    list.map(|namespace| Namespace { kind: kind(namespace.typ()), path: path_of(namespace.path().as_deref()) }).collect()
+    list.map(|namespace| Namespace {
+        kind: kind(namespace.typ()),
+        path: path_of(namespace.path().as_deref()),
+    })
+    .collect()
 }
 
 /// An empty path is what some engines write for a new namespace.
@@ -255,7 +344,12 @@ fn kind(given: oci::LinuxNamespaceType) -> NamespaceKind {
 
 fn mappings(given: Option<&Vec<oci::LinuxIdMapping>>) -> Vec<IdMapping> {
     let list = given.into_iter().flatten();
-    list.map(|map| IdMapping { container: map.container_id(), host: map.host_id(), size: map.size() }).collect()
+    list.map(|map| IdMapping {
+        container: map.container_id(),
+        host: map.host_id(),
+        size: map.size(),
+    })
+    .collect()
 }
 
 fn devices(linux: &oci::Linux, problems: &mut Problems) -> Vec<Device> {
@@ -278,7 +372,13 @@ fn device(given: &oci::LinuxDevice) -> Result<Device, &'static str> {
         oci::LinuxDeviceType::A => return Err("type must be c, u, b or p"),
     };
     let fifo = kind == libc::S_IFIFO;
-    let number = |number: i64| if fifo { Ok(0) } else { u32::try_from(number).map_err(|_| "device number out of range") };
+    let number = |number: i64| {
+        if fifo {
+            Ok(0)
+        } else {
+            u32::try_from(number).map_err(|_| "device number out of range")
+        }
+    };
     Ok(Device {
         path: text(given.path()),
         kind,
@@ -292,14 +392,21 @@ fn device(given: &oci::LinuxDevice) -> Result<Device, &'static str> {
 }
 
 fn resources(linux: &oci::Linux, raw: &Raw, problems: &mut Problems) -> Resources {
-    let Some(given) = linux.resources() else { return Resources::default() };
+    let Some(given) = linux.resources() else {
+        return Resources::default();
+    };
     // oci-spec can't tell 0 from absent.
-    let pids_limit = raw.get("linux.resources.pids.limit").and_then(serde_json::Value::as_i64);
+    let pids_limit = raw
+        .get("linux.resources.pids.limit")
+        .and_then(serde_json::Value::as_i64);
     let rules = given.devices().iter().flatten().enumerate();
     let devices = rules.filter_map(|(index, rule)| match device_rule(rule) {
         Ok(rule) => Some(rule),
         Err(why) => {
-            problems.push(Error::config(format!("linux.resources.devices[{index}]"), why));
+            problems.push(Error::config(
+                format!("linux.resources.devices[{index}]"),
+                why,
+            ));
             None
         }
     });
@@ -343,23 +450,48 @@ fn device_rule(given: &oci::LinuxDeviceCgroup) -> Result<DeviceRule, &'static st
     // -1 is what engines write for "all".
     let number = |number: Option<i64>| match number {
         None | Some(-1) => Ok(None),
-        Some(number) => u32::try_from(number).map(Some).map_err(|_| "device number out of range"),
+        Some(number) => u32::try_from(number)
+            .map(Some)
+            .map_err(|_| "device number out of range"),
     };
     let access = given.access().clone().unwrap_or_else(|| "rwm".to_owned());
     if access.is_empty() || access.chars().any(|letter| !"rwm".contains(letter)) {
         return Err("access must be made of r, w and m");
     }
-    let access = Access { read: access.contains('r'), write: access.contains('w'), mknod: access.contains('m') };
-    Ok(DeviceRule { allow: given.allow(), kind, major: number(given.major())?, minor: number(given.minor())?, access })
+    let access = Access {
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    };
+    Ok(DeviceRule {
+        allow: given.allow(),
+        kind,
+        major: number(given.major())?,
+        minor: number(given.minor())?,
+        access,
+    })
 }
 
 fn seccomp(given: &oci::LinuxSeccomp) -> Seccomp {
     Seccomp {
         default_action: given.default_action().to_string(),
         default_errno: given.default_errno_ret(),
-        architectures: given.architectures().iter().flatten().map(ToString::to_string).collect(),
-        flags: given.flags().as_ref().map(|flags| flags.iter().map(ToString::to_string).collect()),
-        syscalls: given.syscalls().iter().flatten().map(syscall_rule).collect(),
+        architectures: given
+            .architectures()
+            .iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+        flags: given
+            .flags()
+            .as_ref()
+            .map(|flags| flags.iter().map(ToString::to_string).collect()),
+        syscalls: given
+            .syscalls()
+            .iter()
+            .flatten()
+            .map(syscall_rule)
+            .collect(),
     }
 }
 
@@ -392,10 +524,19 @@ const PROPAGATIONS: [(&str, u64); 8] = [
 ];
 
 fn propagation(linux: &oci::Linux, problems: &mut Problems) -> Option<Propagation> {
-    let word = linux.rootfs_propagation().as_deref().filter(|word| !word.is_empty())?;
-    let known = PROPAGATIONS.iter().find(|(name, _)| *name == word).map(|(_, flags)| Propagation(*flags));
+    let word = linux
+        .rootfs_propagation()
+        .as_deref()
+        .filter(|word| !word.is_empty())?;
+    let known = PROPAGATIONS
+        .iter()
+        .find(|(name, _)| *name == word)
+        .map(|(_, flags)| Propagation(*flags));
     if known.is_none() {
-        problems.push(Error::config("linux.rootfsPropagation", format!("{word:?} is none of shared, slave, private and unbindable")));
+        problems.push(Error::config(
+            "linux.rootfsPropagation",
+            format!("{word:?} is none of shared, slave, private and unbindable"),
+        ));
     }
     known
 }

@@ -60,7 +60,9 @@ pub(crate) struct Mount {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum MountKind {
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     /// The container's own view of its cgroup.
     Cgroup,
     Filesystem(String),
@@ -146,7 +148,10 @@ impl NamespaceKind {
 
     fn row(self) -> &'static (NamespaceKind, &'static str, u64, &'static str) {
         // Every kind has its row: the table lists the enum.
-        Self::TABLE.iter().find(|row| row.0 == self).unwrap_or(&Self::TABLE[0])
+        Self::TABLE
+            .iter()
+            .find(|row| row.0 == self)
+            .unwrap_or(&Self::TABLE[0])
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -195,15 +200,22 @@ impl Config {
         let raw = raw::Raw::parse(json).map_err(|error| vec![error])?;
         let config = from_spec::convert(&raw)?;
         let problems = check::check(&config);
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems)
+        }
     }
 
     pub(crate) fn namespace(&self, kind: NamespaceKind) -> Option<&Namespace> {
-        self.namespaces.iter().find(|namespace| namespace.kind == kind)
+        self.namespaces
+            .iter()
+            .find(|namespace| namespace.kind == kind)
     }
 
     /// Does the container get a namespace of this kind that we make?
     pub(crate) fn makes(&self, kind: NamespaceKind) -> bool {
-        self.namespace(kind).is_some_and(|namespace| namespace.path.is_none())
+        self.namespace(kind)
+            .is_some_and(|namespace| namespace.path.is_none())
     }
 }

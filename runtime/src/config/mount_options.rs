@@ -42,11 +42,20 @@ pub(crate) mod ms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     Nothing,
-    Bind { recursive: bool },
+    Bind {
+        recursive: bool,
+    },
     /// Attributes to set and to clear, with what mount(2) calls the same.
-    Attribute { set: u64, clear: u64, recursive: bool },
+    Attribute {
+        set: u64,
+        clear: u64,
+        recursive: bool,
+    },
     /// A superblock flag: its name for fsconfig(2), its MS_* flag, on or off.
-    Superblock { flag: u64, on: bool },
+    Superblock {
+        flag: u64,
+        on: bool,
+    },
     Propagation(u64),
     /// A word of the spec whose issue has not come yet: an error, never silently dropped.
     Unsupported,
@@ -55,27 +64,51 @@ enum Effect {
 use Effect::{Attribute, Bind, Nothing, Superblock, Unsupported};
 
 const fn set(bits: u64) -> Effect {
-    Attribute { set: bits, clear: 0, recursive: false }
+    Attribute {
+        set: bits,
+        clear: 0,
+        recursive: false,
+    }
 }
 
 const fn clear(bits: u64) -> Effect {
-    Attribute { set: 0, clear: bits, recursive: false }
+    Attribute {
+        set: 0,
+        clear: bits,
+        recursive: false,
+    }
 }
 
 const fn atime(bits: u64) -> Effect {
-    Attribute { set: bits, clear: attr::ATIME, recursive: false }
+    Attribute {
+        set: bits,
+        clear: attr::ATIME,
+        recursive: false,
+    }
 }
 
 const fn all_set(bits: u64) -> Effect {
-    Attribute { set: bits, clear: 0, recursive: true }
+    Attribute {
+        set: bits,
+        clear: 0,
+        recursive: true,
+    }
 }
 
 const fn all_clear(bits: u64) -> Effect {
-    Attribute { set: 0, clear: bits, recursive: true }
+    Attribute {
+        set: 0,
+        clear: bits,
+        recursive: true,
+    }
 }
 
 const fn all_atime(bits: u64) -> Effect {
-    Attribute { set: bits, clear: attr::ATIME, recursive: true }
+    Attribute {
+        set: bits,
+        clear: attr::ATIME,
+        recursive: true,
+    }
 }
 
 const fn superblock(flag: u64, on: bool) -> Effect {
@@ -199,18 +232,30 @@ impl MountOptions {
                 None => options.push_data(word),
             }
         }
-        if unsupported.is_empty() { Ok(options) } else { Err(unsupported) }
+        if unsupported.is_empty() {
+            Ok(options)
+        } else {
+            Err(unsupported)
+        }
     }
 
     fn apply(&mut self, effect: Effect) {
         match effect {
             Nothing | Unsupported => {}
             Bind { recursive } => self.bind = Some(recursive),
-            Attribute { set, clear, recursive: false } => {
+            Attribute {
+                set,
+                clear,
+                recursive: false,
+            } => {
                 self.set = self.set & !clear | set;
                 self.clear = self.clear & !set | clear;
             }
-            Attribute { set, clear, recursive: true } => {
+            Attribute {
+                set,
+                clear,
+                recursive: true,
+            } => {
                 self.recursive_set = self.recursive_set & !clear | set;
                 self.recursive_clear = self.recursive_clear & !set | clear;
             }
@@ -219,7 +264,10 @@ impl MountOptions {
             Effect::Propagation(flags) => self.propagation.push(flags),
         }
         // The access-time bits are one field: mount_setattr(2) wants it cleared whole before it is set.
-        for (set, clear) in [(self.set, &mut self.clear), (self.recursive_set, &mut self.recursive_clear)] {
+        for (set, clear) in [
+            (self.set, &mut self.clear),
+            (self.recursive_set, &mut self.recursive_clear),
+        ] {
             if set & attr::ATIME != 0 {
                 *clear |= attr::ATIME;
             }
@@ -239,9 +287,14 @@ impl MountOptions {
 
     /// Can fsopen(2) make this mount, or does only mount(2) take its options?
     pub(crate) fn needs_mount2(&self) -> bool {
-        let nameless = SUPERBLOCK.iter().any(|(flag, name)| name.is_none() && self.superblock & flag != 0);
+        let nameless = SUPERBLOCK
+            .iter()
+            .any(|(flag, name)| name.is_none() && self.superblock & flag != 0);
         let long = |(key, value): &(String, Option<String>)| {
-            key.len() > FSCONFIG_VALUE_MAX || value.as_ref().is_some_and(|value| value.len() > FSCONFIG_VALUE_MAX)
+            key.len() > FSCONFIG_VALUE_MAX
+                || value
+                    .as_ref()
+                    .is_some_and(|value| value.len() > FSCONFIG_VALUE_MAX)
         };
         nameless || self.data.iter().any(long)
     }
@@ -277,7 +330,12 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<MountOptions, Vec<String>> {
-        MountOptions::parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
+        MountOptions::parse(
+            &words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
@@ -285,7 +343,10 @@ mod tests {
         let options = parse(&["ro", "rw", "nosuid"]).unwrap();
         assert_eq!((options.set, options.clear), (attr::NOSUID, attr::RDONLY));
         let options = parse(&["noatime", "strictatime"]).unwrap();
-        assert_eq!((options.set, options.clear), (attr::STRICTATIME, attr::ATIME));
+        assert_eq!(
+            (options.set, options.clear),
+            (attr::STRICTATIME, attr::ATIME)
+        );
     }
 
     #[test]
@@ -299,12 +360,19 @@ mod tests {
     #[test]
     fn mount2_takes_what_fsconfig_does_not() {
         assert!(parse(&["silent"]).unwrap().needs_mount2());
-        assert!(parse(&[&format!("lowerdir={}", "x".repeat(300))]).unwrap().needs_mount2());
+        assert!(
+            parse(&[&format!("lowerdir={}", "x".repeat(300))])
+                .unwrap()
+                .needs_mount2()
+        );
     }
 
     #[test]
     fn unsupported_words_are_named() {
-        assert_eq!(parse(&["ro", "tmpcopyup", "idmap"]).unwrap_err(), ["tmpcopyup", "idmap"]);
+        assert_eq!(
+            parse(&["ro", "tmpcopyup", "idmap"]).unwrap_err(),
+            ["tmpcopyup", "idmap"]
+        );
     }
 
     #[test]

@@ -84,13 +84,20 @@ pub(crate) struct Raw {
 impl Raw {
     pub(crate) fn parse(json: &[u8]) -> Result<Raw, Error> {
         if json.len() > MAX_BYTES {
-            return Err(Error::config("config.json", format!("larger than {MAX_BYTES} bytes")));
+            return Err(Error::config(
+                "config.json",
+                format!("larger than {MAX_BYTES} bytes"),
+            ));
         }
-        let Strict(value) = serde_json::from_slice(json).map_err(|error| Error::config("config.json", error.to_string()))?;
+        let Strict(value) = serde_json::from_slice(json)
+            .map_err(|error| Error::config("config.json", error.to_string()))?;
         if !value.is_object() {
             return Err(Error::config("config.json", "not a JSON object"));
         }
-        let mut raw = Raw { value, warnings: Vec::new() };
+        let mut raw = Raw {
+            value,
+            warnings: Vec::new(),
+        };
         raw.check_objects()?;
         raw.drop_unknown_capabilities();
         Ok(raw)
@@ -106,13 +113,26 @@ impl Raw {
                 continue;
             };
             let items = self.get(list).and_then(Value::as_array);
-            if let Some(index) = items.and_then(|items| items.iter().position(|item| !item.is_object())) {
-                return Err(Error::config(format!("{list}[{index}]"), "is not an object"));
+            if let Some(index) =
+                items.and_then(|items| items.iter().position(|item| !item.is_object()))
+            {
+                return Err(Error::config(
+                    format!("{list}[{index}]"),
+                    "is not an object",
+                ));
             }
             // Each condition of a rule is an object as well.
-            let arguments = items.into_iter().flatten().filter_map(|item| item.get("args")?.as_array());
-            if *path == "linux.seccomp.syscalls[]" && arguments.flatten().any(|argument| !argument.is_object()) {
-                return Err(Error::config("linux.seccomp.syscalls.args", "is not a list of objects"));
+            let arguments = items
+                .into_iter()
+                .flatten()
+                .filter_map(|item| item.get("args")?.as_array());
+            if *path == "linux.seccomp.syscalls[]"
+                && arguments.flatten().any(|argument| !argument.is_object())
+            {
+                return Err(Error::config(
+                    "linux.seccomp.syscalls.args",
+                    "is not a list of objects",
+                ));
             }
         }
         Ok(())
@@ -120,24 +140,34 @@ impl Raw {
 
     /// The value at a dotted path.
     pub(crate) fn get(&self, path: &str) -> Option<&Value> {
-        path.split('.').try_fold(&self.value, |value, name| value.get(name))
+        path.split('.')
+            .try_fold(&self.value, |value, name| value.get(name))
     }
 
     /// The paths of the config that ask for what this release does not do.
     pub(crate) fn unsupported(&self) -> Vec<Error> {
-        let asked = UNSUPPORTED.iter().filter(|path| self.get(path).is_some_and(asks));
-        asked.map(|path| Error::unsupported(*path, "not supported by this release")).collect()
+        let asked = UNSUPPORTED
+            .iter()
+            .filter(|path| self.get(path).is_some_and(asks));
+        asked
+            .map(|path| Error::unsupported(*path, "not supported by this release"))
+            .collect()
     }
 
     /// config.md#linux-process: an unknown capability warns and is left out.
     fn drop_unknown_capabilities(&mut self) {
-        let Some(Value::Object(sets)) = self.value.pointer_mut("/process/capabilities") else { return };
+        let Some(Value::Object(sets)) = self.value.pointer_mut("/process/capabilities") else {
+            return;
+        };
         for (set, names) in sets {
             let Value::Array(names) = names else { continue };
             names.retain(|name| {
-                let known = !name.is_string() || name.as_str().and_then(capability_number).is_some();
+                let known =
+                    !name.is_string() || name.as_str().and_then(capability_number).is_some();
                 if !known {
-                    self.warnings.push(format!("process.capabilities.{set}: unknown capability {name} ignored"));
+                    self.warnings.push(format!(
+                        "process.capabilities.{set}: unknown capability {name} ignored"
+                    ));
                 }
                 known
             });
@@ -147,7 +177,9 @@ impl Raw {
 
 /// `CAP_CHOWN` is 0.
 pub(crate) fn capability_number(name: &str) -> Option<u8> {
-    name.parse::<caps::Capability>().ok().map(|capability| capability.index())
+    name.parse::<caps::Capability>()
+        .ok()
+        .map(|capability| capability.index())
 }
 
 /// Does this value ask for anything? Engines write empty ones for everything they know.
@@ -236,7 +268,11 @@ mod tests {
     fn check(json: &str, expect: Result<&[&str], &str>) {
         match (Raw::parse(json.as_bytes()), expect) {
             (Ok(raw), Ok(paths)) => {
-                let got: Vec<_> = raw.unsupported().iter().filter_map(|error| error.config_path().map(str::to_owned)).collect();
+                let got: Vec<_> = raw
+                    .unsupported()
+                    .iter()
+                    .filter_map(|error| error.config_path().map(str::to_owned))
+                    .collect();
                 assert_eq!(got, paths, "{json}");
             }
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
@@ -249,8 +285,14 @@ mod tests {
         check("{}", Ok(&[]));
         check("[]", Err("not a JSON object"));
         check(r#"{"a":1,"a":2}"#, Err("duplicate name \"a\""));
-        check(r#"{"linux":{"sysctl":{}, "resources":{"blockIO":{"weight":0}}}}"#, Ok(&[]));
-        check(r#"{"linux":{"sysctl":{"net.a":"1"}}}"#, Ok(&["linux.sysctl"]));
+        check(
+            r#"{"linux":{"sysctl":{}, "resources":{"blockIO":{"weight":0}}}}"#,
+            Ok(&[]),
+        );
+        check(
+            r#"{"linux":{"sysctl":{"net.a":"1"}}}"#,
+            Ok(&["linux.sysctl"]),
+        );
         check(r#"{"hooks":{"prestart":[{}]}}"#, Ok(&["hooks.prestart"]));
         check(&"[".repeat(100_000), Err("recursion limit"));
     }
@@ -259,15 +301,26 @@ mod tests {
     fn a_list_is_no_object() {
         check(r#"{"hooks":[]}"#, Err("hooks: is not an object"));
         check(r#"{"root":["rootfs"]}"#, Err("root: is not an object"));
-        check(r#"{"linux":{"resources":{"pids":[5]}}}"#, Err("linux.resources.pids: is not an object"));
-        check(r#"{"mounts":[{}, ["/m"]]}"#, Err("mounts[1]: is not an object"));
+        check(
+            r#"{"linux":{"resources":{"pids":[5]}}}"#,
+            Err("linux.resources.pids: is not an object"),
+        );
+        check(
+            r#"{"mounts":[{}, ["/m"]]}"#,
+            Err("mounts[1]: is not an object"),
+        );
         check(r#"{"linux":{"resources":null}}"#, Ok(&[]));
     }
 
     #[test]
     fn unknown_capabilities_warn() {
-        let raw = Raw::parse(br#"{"process":{"capabilities":{"bounding":["CAP_KILL","CAP_NEW"]}}}"#).unwrap();
-        assert_eq!(raw.get("process.capabilities.bounding"), Some(&serde_json::json!(["CAP_KILL"])));
+        let raw =
+            Raw::parse(br#"{"process":{"capabilities":{"bounding":["CAP_KILL","CAP_NEW"]}}}"#)
+                .unwrap();
+        assert_eq!(
+            raw.get("process.capabilities.bounding"),
+            Some(&serde_json::json!(["CAP_KILL"]))
+        );
         assert_eq!(raw.warnings.len(), 1);
     }
 }

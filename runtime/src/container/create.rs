@@ -2,6 +2,7 @@
 //! that is done is written down first, and undone when a later part fails.
 //! runtime.md#create
 
+use super::builder::{ContainerBuilder, Rootfs};
 use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
@@ -12,163 +13,14 @@ use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Action, Facts, Plan, Request, Side};
-use crate::runtime::{CgroupDriver, Settings};
+use crate::runtime::CgroupDriver;
 use crate::sys::{proc, socket};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-
-/// A container to be created. Made by [`Runtime::container`](crate::Runtime::container).
-///
-/// ```no_run
-/// # fn main() -> longshore::Result<()> {
-/// use longshore::Stdio;
-/// let runtime = longshore::Runtime::builder().build()?;
-/// let container = runtime.container("web1").bundle("/bundle").stdin(Stdio::null()).create()?;
-/// # Ok(()) }
-/// ```
-#[derive(Debug)]
-#[must_use]
-pub struct ContainerBuilder {
-    settings: Arc<Settings>,
-    id: String,
-    bundle: Option<PathBuf>,
-    spec: Option<Vec<u8>>,
-    rootfs: Option<Rootfs>,
-    stdio: [Stdio; 3],
-    extra: Vec<OwnedFd>,
-    console: Option<OwnedFd>,
-    pty: bool,
-    program: Option<OwnedFd>,
-    pid_file: Option<PathBuf>,
-    no_pivot: bool,
-    new_keyring: bool,
-}
-
-#[derive(Debug)]
-enum Rootfs {
-    Path(PathBuf),
-    Directory(OwnedFd),
-}
-
 impl ContainerBuilder {
-    pub(crate) fn new(settings: Arc<Settings>, id: &str) -> ContainerBuilder {
-        ContainerBuilder {
-            settings,
-            id: id.to_owned(),
-            bundle: None,
-            spec: None,
-            rootfs: None,
-            stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
-            extra: Vec::new(),
-            console: None,
-            pty: false,
-            program: None,
-            pid_file: None,
-            no_pivot: false,
-            new_keyring: true,
-        }
-    }
-
-    /// The directory with config.json. Without a spec by value it is required.
-    pub fn bundle(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.bundle = Some(directory.into());
-        self
-    }
-
-    /// The configuration by value instead of the bundle's config.json.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir()).build()?;
-    /// let spec = longshore::oci_spec::runtime::Spec::default();
-    /// let builder = runtime.container("web1").spec(&spec)?.rootfs("/srv/rootfs");
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    /// The spec can't be written as JSON.
-    pub fn spec(mut self, spec: &oci_spec::runtime::Spec) -> Result<Self> {
-        let json = serde_json::to_vec(spec).map_err(|error| Error::config("config.json", error.to_string()))?;
-        self.spec = Some(json);
-        Ok(self)
-    }
-
-    /// The root filesystem, instead of `root.path`.
-    pub fn rootfs(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.rootfs = Some(Rootfs::Path(directory.into()));
-        self
-    }
-
-    /// The root filesystem as an open directory, instead of `root.path`.
-    pub fn rootfs_fd(mut self, directory: OwnedFd) -> Self {
-        self.rootfs = Some(Rootfs::Directory(directory));
-        self
-    }
-
-    /// Standard input. Inherited unless set.
-    pub fn stdin(mut self, stdio: Stdio) -> Self {
-        self.stdio[0] = stdio;
-        self
-    }
-
-    /// Standard output. Inherited unless set.
-    pub fn stdout(mut self, stdio: Stdio) -> Self {
-        self.stdio[1] = stdio;
-        self
-    }
-
-    /// Standard error. Inherited unless set.
-    pub fn stderr(mut self, stdio: Stdio) -> Self {
-        self.stdio[2] = stdio;
-        self
-    }
-
-    /// Hands a descriptor to the program: the first becomes 3, the next 4.
-    pub fn extra_fd(mut self, fd: OwnedFd) -> Self {
-        self.extra.push(fd);
-        self
-    }
-
-    /// A connected Unix stream socket that gets the terminal's master. For `process.terminal`.
-    pub fn console(mut self, socket: OwnedFd) -> Self {
-        self.console = Some(socket);
-        self
-    }
-
-    /// Keeps the terminal's master: [`Container::take_terminal`]. For `process.terminal`.
-    pub fn pty(mut self) -> Self {
-        self.pty = true;
-        self
-    }
-
-    /// Executes this file inside instead of `args[0]`: a wasm engine, say.
-    pub fn program(mut self, file: OwnedFd) -> Self {
-        self.program = Some(file);
-        self
-    }
-
-    /// Gets init's pid, whole or not at all, before `create` returns.
-    pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.pid_file = Some(path.into());
-        self
-    }
-
-    /// Changes root by chroot(2) instead of pivot_root(2), for hosts that run from an initramfs.
-    pub fn no_pivot(mut self, no_pivot: bool) -> Self {
-        self.no_pivot = no_pivot;
-        self
-    }
-
-    /// A session keyring of the container's own, which is the default.
-    pub fn new_keyring(mut self, new_keyring: bool) -> Self {
-        self.new_keyring = new_keyring;
-        self
-    }
-
     /// What `create` and `start` would do. Touches nothing.
     ///
     /// ```no_run
@@ -197,7 +49,10 @@ impl ContainerBuilder {
     /// ```
     #[must_use]
     pub fn check(&self) -> Vec<Error> {
-        let config = self.config_bytes().map_err(|error| vec![error]).and_then(|json| Config::parse(&json));
+        let config = self
+            .config_bytes()
+            .map_err(|error| vec![error])
+            .and_then(|json| Config::parse(&json));
         match config {
             Err(problems) => problems,
             Ok(_) => self.prepare().err().into_iter().collect(),
@@ -214,7 +69,11 @@ impl ContainerBuilder {
         let store = Store::new(&self.settings.state_root);
         let (entry, _lock) = store.make(&self.id)?;
         fault.point();
-        let mut undo = Undo { entry: &entry, cgroup: None, armed: true };
+        let mut undo = Undo {
+            entry: &entry,
+            cgroup: None,
+            armed: true,
+        };
         let container = self.launch(&prepared, &entry, &mut undo, &fault)?;
         undo.armed = false;
         Ok(container)
@@ -222,7 +81,12 @@ impl ContainerBuilder {
 
     fn bundle_path(&self) -> Result<PathBuf> {
         let bundle = self.bundle.clone().unwrap_or_else(|| PathBuf::from("."));
-        let refused = |error| Error::system(format!("cannot find the bundle {}", bundle.display()), error);
+        let refused = |error| {
+            Error::system(
+                format!("cannot find the bundle {}", bundle.display()),
+                error,
+            )
+        };
         fs::canonicalize(&bundle).map_err(refused)
     }
 
@@ -231,15 +95,27 @@ impl ContainerBuilder {
             return Ok(spec.clone());
         }
         let path = self.bundle_path()?.join("config.json");
-        fs::read(&path).map_err(|error| Error::system(format!("cannot read {}", path.display()), error).with_kind(ErrorKind::InvalidConfig))
+        fs::read(&path).map_err(|error| {
+            Error::system(format!("cannot read {}", path.display()), error)
+                .with_kind(ErrorKind::InvalidConfig)
+        })
     }
 
     /// Everything that can be known without touching anything.
     fn prepare(&self) -> Result<Prepared> {
         super::check_id(&self.id)?;
         let bundle = self.bundle_path()?;
-        let bundle = bundle.to_str().ok_or_else(|| Error::config("bundle", "is not UTF-8"))?.to_owned();
-        let first = |mut problems: Vec<Error>| if problems.is_empty() { Error::config("config.json", "is invalid") } else { problems.remove(0) };
+        let bundle = bundle
+            .to_str()
+            .ok_or_else(|| Error::config("bundle", "is not UTF-8"))?
+            .to_owned();
+        let first = |mut problems: Vec<Error>| {
+            if problems.is_empty() {
+                Error::config("config.json", "is invalid")
+            } else {
+                problems.remove(0)
+            }
+        };
         let mut config = Config::parse(&self.config_bytes()?).map_err(first)?;
         if let Some(rootfs) = &self.rootfs {
             config.root.path = rootfs_path(rootfs)?;
@@ -265,23 +141,47 @@ impl ContainerBuilder {
         };
         let plan = plan::compile(&config, &request, &facts).map_err(first)?;
         let rootfs = plan::default_rootfs(&config, &request.bundle);
-        let found = fs::metadata(&rootfs).map_err(|error| Error::system(format!("cannot find {rootfs}"), error).at("root.path"))?;
+        let found = fs::metadata(&rootfs).map_err(|error| {
+            Error::system(format!("cannot find {rootfs}"), error).at("root.path")
+        })?;
         if !found.is_dir() {
-            return Err(Error::config("root.path", format!("{rootfs} is not a directory")));
+            return Err(Error::config(
+                "root.path",
+                format!("{rootfs} is not a directory"),
+            ));
         }
-        Ok(Prepared { config, layout, facts, request, plan, rootfs })
+        Ok(Prepared {
+            config,
+            layout,
+            facts,
+            request,
+            plan,
+            rootfs,
+        })
     }
 
     fn check_terminal(&self, config: &Config) -> Result<()> {
         let console = self.console.is_some() || self.pty;
         match (config.process.terminal, console) {
-            (true, false) => Err(Error::config("process.terminal", "cannot allocate tty if runc will detach without setting console socket")),
-            (false, true) => Err(Error::config("process.terminal", "cannot use console socket if runc will not detach or allocate tty")),
+            (true, false) => Err(Error::config(
+                "process.terminal",
+                "cannot allocate tty if runc will detach without setting console socket",
+            )),
+            (false, true) => Err(Error::config(
+                "process.terminal",
+                "cannot use console socket if runc will not detach or allocate tty",
+            )),
             _ => Ok(()),
         }
     }
 
-    fn launch(self, prepared: &Prepared, entry: &Entry, undo: &mut Undo<'_>, fault: &Fault) -> Result<Container> {
+    fn launch(
+        self,
+        prepared: &Prepared,
+        entry: &Entry,
+        undo: &mut Undo<'_>,
+        fault: &Fault,
+    ) -> Result<Container> {
         let nonce = nonce()?;
         // Written ahead: from here on `delete --force` can finish what we leave.
         entry.write_nonce(&nonce)?;
@@ -295,7 +195,8 @@ impl ContainerBuilder {
             fault.point();
         }
         host_steps(&prepared.plan, undo.cgroup.as_ref(), fault)?;
-        let (host_control, init_control) = socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
+        let (host_control, init_control) =
+            socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
         let listener = entry.bind_start_socket()?;
         let (terminal, console) = self.terminal_sockets()?;
         let (streams, pipes) = open_stdio(self.stdio)?;
@@ -325,23 +226,42 @@ impl ContainerBuilder {
             privileged: prepared.facts.privileged,
             control: host_control,
         };
-        let mut watch = Watch { id: &self.id, entry, record: &mut record, fault };
-        let created = launch::run(program, &around, &mut watch).map_err(|error| explain_oom(error, undo.cgroup.as_ref()))?;
-        let finished = self.pid_file.as_deref().map_or(Ok(()), |path| write_pid_file(path, created.pid)).and_then(|()| {
-            fault.point();
-            record.complete = true;
-            entry.write(&record)?;
-            fault.point();
-            launch::commit(around.control.as_fd())
-        });
+        let mut watch = Watch {
+            id: &self.id,
+            entry,
+            record: &mut record,
+            fault,
+        };
+        let created = launch::run(program, &around, &mut watch)
+            .map_err(|error| explain_oom(error, undo.cgroup.as_ref()))?;
+        let finished = self
+            .pid_file
+            .as_deref()
+            .map_or(Ok(()), |path| write_pid_file(path, created.pid))
+            .and_then(|()| {
+                fault.point();
+                record.complete = true;
+                entry.write(&record)?;
+                fault.point();
+                launch::commit(around.control.as_fd())
+            });
         if let Err(error) = finished {
             created.undo();
             return Err(error);
         }
         fault.point();
-        let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose()?;
+        let terminal = terminal
+            .map(|socket| receive_terminal(&socket))
+            .transpose()?;
         let init = record.init.clone().map(|id| (id, created.pidfd));
-        Ok(Container { settings: self.settings, id: self.id, pipes, terminal, init, warnings: prepared.plan.warnings.clone() })
+        Ok(Container {
+            settings: self.settings,
+            id: self.id,
+            pipes,
+            terminal,
+            init,
+            warnings: prepared.plan.warnings.clone(),
+        })
     }
 
     fn record(&self, prepared: &Prepared, nonce: &str) -> Record {
@@ -365,7 +285,8 @@ impl ContainerBuilder {
         if !self.pty {
             return Ok((None, None));
         }
-        let (ours, inits) = socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
+        let (ours, inits) =
+            socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
         Ok((Some(ours), Some(inits)))
     }
 }
@@ -382,17 +303,25 @@ struct Prepared {
 
 fn rootfs_path(rootfs: &Rootfs) -> Result<String> {
     let path = match rootfs {
-        Rootfs::Path(path) => std::path::absolute(path).map_err(|error| Error::system("cannot find the root filesystem", error))?,
+        Rootfs::Path(path) => std::path::absolute(path)
+            .map_err(|error| Error::system("cannot find the root filesystem", error))?,
         // By this process's number: init reads it from another process.
-        Rootfs::Directory(directory) => PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd())),
+        Rootfs::Directory(directory) => PathBuf::from(format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            directory.as_raw_fd()
+        )),
     };
-    path.into_os_string().into_string().map_err(|_| Error::config("root.path", "is not UTF-8"))
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| Error::config("root.path", "is not UTF-8"))
 }
 
 /// Different for every container that ever is.
 fn nonce() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid");
-    uuid.map(|uuid| uuid.trim().to_owned()).map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
+    uuid.map(|uuid| uuid.trim().to_owned())
+        .map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
 }
 
 /// The steps before there is any process of the container.
@@ -401,7 +330,9 @@ fn host_steps(plan: &Plan, cgroup: Option<&Cgroup>, fault: &Fault) -> Result<()>
     for step in plan.steps.iter().take_while(|step| step.side == Side::Host) {
         match &step.action {
             Action::CgroupWrite(write) => cgroup.apply(std::slice::from_ref(write))?,
-            Action::CgroupDevices(rules) => cgroup.apply_devices(rules).map_err(|error| error.at(&step.path))?,
+            Action::CgroupDevices(rules) => cgroup
+                .apply_devices(rules)
+                .map_err(|error| error.at(&step.path))?,
             _ => continue,
         }
         fault.point();
@@ -414,7 +345,14 @@ fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
     let (stdin, to_program) = stdin.open(0)?;
     let (stdout, output) = stdout.open(1)?;
     let (stderr, errors) = stderr.open(2)?;
-    Ok(([stdin, stdout, stderr], Pipes { stdin: to_program, stdout: output, stderr: errors }))
+    Ok((
+        [stdin, stdout, stderr],
+        Pipes {
+            stdin: to_program,
+            stdout: output,
+            stderr: errors,
+        },
+    ))
 }
 
 /// Writes down what happens while init is set up.
@@ -427,8 +365,13 @@ struct Watch<'a> {
 
 impl Progress for Watch<'_> {
     fn started(&mut self, created: &Created) -> Result<()> {
-        let stat = proc::stat(created.pid).ok_or_else(|| Error::new(ErrorKind::Died, "init died as soon as it was cloned"))?;
-        let init = InitId { pid: created.pid, start_time: stat.start_time, boot_id: proc::boot_id().to_owned() };
+        let stat = proc::stat(created.pid)
+            .ok_or_else(|| Error::new(ErrorKind::Died, "init died as soon as it was cloned"))?;
+        let init = InitId {
+            pid: created.pid,
+            start_time: stat.start_time,
+            boot_id: proc::boot_id().to_owned(),
+        };
         self.entry.write_init(&init)?;
         self.record.init = Some(init);
         self.fault.point();
@@ -442,8 +385,14 @@ impl Progress for Watch<'_> {
 
     fn hook_started(&self, pid: i32) -> Result<()> {
         // One that has ended already needs no ending.
-        let Some(stat) = proc::stat(pid) else { return Ok(()) };
-        let hook = InitId { pid, start_time: stat.start_time, boot_id: proc::boot_id().to_owned() };
+        let Some(stat) = proc::stat(pid) else {
+            return Ok(());
+        };
+        let hook = InitId {
+            pid,
+            start_time: stat.start_time,
+            boot_id: proc::boot_id().to_owned(),
+        };
         self.entry.write_hook(&hook)?;
         self.fault.point();
         Ok(())
@@ -458,16 +407,28 @@ impl Progress for Watch<'_> {
 /// The state that hooks read on stdin, in two parts around the pid. runtime.md#state
 fn hook_state(id: &str, record: &Record, status: &str) -> (String, String) {
     let text = |text: &str| serde_json::Value::from(text).to_string();
-    let before = format!("{{\"ociVersion\":{},\"id\":{},\"status\":{},\"pid\":", text(&record.oci_version), text(id), text(status));
+    let before = format!(
+        "{{\"ociVersion\":{},\"id\":{},\"status\":{},\"pid\":",
+        text(&record.oci_version),
+        text(id),
+        text(status)
+    );
     let annotations = serde_json::json!(record.annotations);
-    let after = format!(",\"bundle\":{},\"annotations\":{annotations}}}", text(&record.bundle));
+    let after = format!(
+        ",\"bundle\":{},\"annotations\":{annotations}}}",
+        text(&record.bundle)
+    );
     (before, after)
 }
 
 /// A container that is too small for its own init says so.
 fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
     if error.kind() == ErrorKind::Died && cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
-        return Error::new(ErrorKind::Died, "container init was OOM-killed (memory limit too low?)").at("linux.resources.memory.limit");
+        return Error::new(
+            ErrorKind::Died,
+            "container init was OOM-killed (memory limit too low?)",
+        )
+        .at("linux.resources.memory.limit");
     }
     error
 }
@@ -475,13 +436,21 @@ fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
 /// Whole or not at all: engines read it as soon as it has its name.
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let refused = |error| Error::system(format!("cannot write pid file {}", path.display()), error);
-    let name = path.file_name().ok_or_else(|| refused(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| refused(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let hidden = path.with_file_name(hidden);
     let _ = fs::remove_file(&hidden); // of a create that was killed in between
-    let mut file = File::options().write(true).create_new(true).open(&hidden).map_err(refused)?;
-    let written = file.write_all(pid.to_string().as_bytes()).and_then(|()| fs::rename(&hidden, path));
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(&hidden)
+        .map_err(refused)?;
+    let written = file
+        .write_all(pid.to_string().as_bytes())
+        .and_then(|()| fs::rename(&hidden, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&hidden); // ours: it was made exclusively
         refused(error)
@@ -492,10 +461,12 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
     let refused = |errno| Error::system("cannot receive the terminal", errno);
     let socket: BorrowedFd<'_> = socket.as_fd();
-    crate::sys::pidfd::poll_any(&[socket], Some(Instant::now() + Duration::from_secs(10))).map_err(refused)?;
+    crate::sys::pidfd::poll_any(&[socket], Some(Instant::now() + Duration::from_secs(10)))
+        .map_err(refused)?;
     let mut name = [0u8; 64];
     let (_, master) = socket::receive_bytes(socket, &mut name).map_err(refused)?;
-    master.ok_or_else(|| Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal"))
+    master
+        .ok_or_else(|| Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal"))
 }
 
 /// Takes everything back unless create succeeds.
@@ -513,7 +484,11 @@ impl Drop for Undo<'_> {
         let deadline = Instant::now() + Duration::from_secs(10);
         if let Some(cgroup) = &self.cgroup {
             // What can't be undone stays recorded: `delete --force` goes on from there.
-            if cgroup.kill(deadline).and_then(|()| cgroup.remove(deadline)).is_err() {
+            if cgroup
+                .kill(deadline)
+                .and_then(|()| cgroup.remove(deadline))
+                .is_err()
+            {
                 return;
             }
         }

@@ -37,7 +37,10 @@ impl Container {
         match state::status(&entry, &record)? {
             Status::Stopped | Status::Created | Status::Creating => {}
             status => {
-                let words = format!("cannot delete container {} that is not stopped: {status}", self.id);
+                let words = format!(
+                    "cannot delete container {} that is not stopped: {status}",
+                    self.id
+                );
                 return Err(Error::new(ErrorKind::InvalidState, words));
             }
         }
@@ -66,7 +69,9 @@ fn lock(entry: &Entry) -> Result<Lock> {
         Err(error) if error.kind() == ErrorKind::Timeout => error,
         other => return other,
     };
-    let Some(init) = entry.read_init().as_ref().and_then(prove) else { return Err(error) };
+    let Some(init) = entry.read_init().as_ref().and_then(prove) else {
+        return Err(error);
+    };
     let _ = pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL); // ended meanwhile
     entry.lock(Instant::now() + UNDO_DEADLINE)
 }
@@ -164,5 +169,9 @@ fn survived() -> Error {
 /// might still ask; a deleted container has none.
 fn reap(id: &InitId, init: &Proven) {
     // Not our child: its parent's affair.
-    let _ = if init.by_directory { pidfd::wait_child(id.pid, false, true) } else { pidfd::wait(init.handle.as_fd(), false, true) };
+    let _ = if init.by_directory {
+        pidfd::wait_child(id.pid, false, true)
+    } else {
+        pidfd::wait(init.handle.as_fd(), false, true)
+    };
 }

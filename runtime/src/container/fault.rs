@@ -14,7 +14,10 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(stop_at: Option<u32>) -> Fault {
-        Fault { stop_at, passed: AtomicU32::new(0) }
+        Fault {
+            stop_at,
+            passed: AtomicU32::new(0),
+        }
     }
 
     pub(crate) fn point(&self) {

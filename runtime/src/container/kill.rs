@@ -34,11 +34,21 @@ impl Container {
     pub fn kill(&self, signal: i32) -> Result<()> {
         let entry = self.entry()?;
         let record = entry.record()?;
-        let init = record.init.as_ref().and_then(prove).filter(|init| !init.stat.zombie).ok_or_else(not_running)?;
+        let init = record
+            .init
+            .as_ref()
+            .and_then(prove)
+            .filter(|init| !init.stat.zombie)
+            .ok_or_else(not_running)?;
         match pidfd::send_signal(init.handle.as_fd(), signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => return Err(not_running()),
-            Err(Errno::EINVAL) => return Err(Error::new(ErrorKind::InvalidConfig, format!("invalid signal {signal}"))),
+            Err(Errno::EINVAL) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidConfig,
+                    format!("invalid signal {signal}"),
+                ));
+            }
             Err(errno) => return Err(Error::system("cannot signal init", errno)),
         }
         if signal == libc::SIGKILL {
@@ -71,7 +81,13 @@ impl Container {
         signal_all(&record, signal)?;
         match state::status(&entry, &record)? {
             Status::Stopped => Ok(()),
-            _ => self.kill(signal).or_else(|error| if error.kind() == ErrorKind::InvalidState { Ok(()) } else { Err(error) }),
+            _ => self.kill(signal).or_else(|error| {
+                if error.kind() == ErrorKind::InvalidState {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }),
         }
     }
 }
@@ -82,7 +98,9 @@ fn signal_all(record: &Record, signal: i32) -> Result<()> {
         return cgroup.kill(Instant::now() + KILL_DEADLINE);
     }
     for pid in cgroup.processes()? {
-        let Ok(handle) = pidfd::open(pid) else { continue };
+        let Ok(handle) = pidfd::open(pid) else {
+            continue;
+        };
         // Only if it still is in the cgroup does the number mean the process that was listed.
         if cgroup.processes()?.contains(&pid) {
             let _ = pidfd::send_signal(handle.as_fd(), signal); // ended in between

@@ -1,6 +1,7 @@
 //! The lifecycle: create, start, kill, delete, and the state between.
 //! runtime.md#lifecycle
 
+mod builder;
 mod create;
 mod delete;
 pub(crate) mod fault;
@@ -13,7 +14,7 @@ mod stdio;
 mod store;
 mod time;
 
-pub use create::ContainerBuilder;
+pub use builder::ContainerBuilder;
 pub use process::{ExitStatus, Process};
 pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
@@ -21,9 +22,9 @@ pub use time::timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
+use record::InitId;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use record::InitId;
 use std::sync::Arc;
 use store::{Entry, Store};
 
@@ -54,7 +55,14 @@ pub struct Container {
 
 impl Container {
     pub(crate) fn open(settings: Arc<Settings>, id: &str) -> Result<Container> {
-        let container = Container { settings, id: id.to_owned(), pipes: Pipes::default(), terminal: None, init: None, warnings: Vec::new() };
+        let container = Container {
+            settings,
+            id: id.to_owned(),
+            pipes: Pipes::default(),
+            terminal: None,
+            init: None,
+            warnings: Vec::new(),
+        };
         container.entry()?;
         Ok(container)
     }
@@ -111,7 +119,10 @@ impl Container {
 pub(crate) fn check_id(id: &str) -> Result<()> {
     let fine = |character: char| character.is_ascii_alphanumeric() || "_+.-".contains(character);
     if id.is_empty() || id.len() > 1024 || !id.chars().all(fine) || id == "." || id == ".." {
-        return Err(Error::new(ErrorKind::InvalidConfig, format!("invalid container id {id:?}: must match [A-Za-z0-9_+.-]+")));
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("invalid container id {id:?}: must match [A-Za-z0-9_+.-]+"),
+        ));
     }
     Ok(())
 }

@@ -65,7 +65,11 @@ impl From<Ended> for ExitStatus {
 
 impl Process {
     pub(crate) fn new(pid: i32, handle: OwnedFd, by_directory: bool) -> Process {
-        Process { pid, handle, by_directory }
+        Process {
+            pid,
+            handle,
+            by_directory,
+        }
     }
 
     /// Its pid in the caller's pid namespace.
@@ -88,7 +92,8 @@ impl Process {
             pidfd::poll_any(&[self.handle.as_fd()], None).map_err(refused)?;
         }
         // It has ended; a debugger may still hold it back from its parent.
-        self.status(true).map(|status| status.unwrap_or(ExitStatus::Unknown))
+        self.status(true)
+            .map(|status| status.unwrap_or(ExitStatus::Unknown))
     }
 
     /// The same without waiting: `None` while it runs.
@@ -99,24 +104,36 @@ impl Process {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
         let ended = match self.by_directory {
             true => self.has_ended(),
-            false => pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now())).map_err(refused)?[0],
+            false => pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now()))
+                .map_err(refused)?[0],
         };
         if ended { self.status(false) } else { Ok(None) }
     }
 
     /// As /proc tells it. While the directory takes a signal, the number means this process.
     fn has_ended(&self) -> bool {
-        let stat = pidfd::send_signal(self.handle.as_fd(), 0).ok().and_then(|()| proc::stat(self.pid));
+        let stat = pidfd::send_signal(self.handle.as_fd(), 0)
+            .ok()
+            .and_then(|()| proc::stat(self.pid));
         stat.is_none_or(|stat| stat.zombie)
     }
 
     fn status(&self, block: bool) -> Result<Option<ExitStatus>> {
-        let ended = if self.by_directory { pidfd::wait_child(self.pid, block, true) } else { pidfd::wait(self.handle.as_fd(), block, true) };
+        let ended = if self.by_directory {
+            pidfd::wait_child(self.pid, block, true)
+        } else {
+            pidfd::wait(self.handle.as_fd(), block, true)
+        };
         match ended {
             Ok(ended) => Ok(ended.map(ExitStatus::from)),
             // Not our child: a container that was created by another process.
-            Err(Errno::ECHILD) => Ok(Some(pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from))),
-            Err(errno) => Err(Error::system("cannot wait for the container's process", errno)),
+            Err(Errno::ECHILD) => Ok(Some(
+                pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from),
+            )),
+            Err(errno) => Err(Error::system(
+                "cannot wait for the container's process",
+                errno,
+            )),
         }
     }
 }

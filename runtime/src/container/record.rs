@@ -57,8 +57,14 @@ impl Described for RecordedStep {
 /// All steps by index; those before `start`, which can't fail any more, are left blank.
 pub(crate) fn steps(plan: &Plan) -> Vec<RecordedStep> {
     let steps = plan.steps.iter().map(|step| match step.side {
-        Side::Exec => RecordedStep { path: step.path.clone(), action: step.action.to_string() },
-        _ => RecordedStep { path: String::new(), action: String::new() },
+        Side::Exec => RecordedStep {
+            path: step.path.clone(),
+            action: step.action.to_string(),
+        },
+        _ => RecordedStep {
+            path: String::new(),
+            action: String::new(),
+        },
     });
     steps.collect()
 }
@@ -73,14 +79,25 @@ impl InitId {
         let mut parts = word.splitn(3, '.');
         let pid = parts.next()?.parse().ok().filter(|pid| *pid > 0)?;
         let start_time = parts.next()?.parse().ok()?;
-        Some(InitId { pid, start_time, boot_id: parts.next()?.to_owned() })
+        Some(InitId {
+            pid,
+            start_time,
+            boot_id: parts.next()?.to_owned(),
+        })
     }
 }
 
 impl Record {
     pub(crate) fn to_json(&self) -> Value {
-        let blank = self.steps.iter().take_while(|step| step.action.is_empty()).count();
-        let steps: Vec<_> = self.steps[blank..].iter().map(|step| json!([step.path, step.action])).collect();
+        let blank = self
+            .steps
+            .iter()
+            .take_while(|step| step.action.is_empty())
+            .count();
+        let steps: Vec<_> = self.steps[blank..]
+            .iter()
+            .map(|step| json!([step.path, step.action]))
+            .collect();
         json!({
             "version": VERSION,
             "complete": self.complete,
@@ -105,18 +122,31 @@ impl Record {
         }
         let text = |name: &str| value.get(name)?.as_str().map(str::to_owned);
         let annotations = value.get("annotations")?.as_object()?.iter();
-        let blank = usize::try_from(value.get("firstStep")?.as_u64()?).ok().filter(|count| *count < 1_000_000)?;
-        let mut steps = vec![RecordedStep { path: String::new(), action: String::new() }; blank];
+        let blank = usize::try_from(value.get("firstStep")?.as_u64()?)
+            .ok()
+            .filter(|count| *count < 1_000_000)?;
+        let mut steps = vec![
+            RecordedStep {
+                path: String::new(),
+                action: String::new()
+            };
+            blank
+        ];
         for step in value.get("steps")?.as_array()? {
             let part = |index: usize| step.get(index)?.as_str().map(str::to_owned);
-            steps.push(RecordedStep { path: part(0)?, action: part(1)? });
+            steps.push(RecordedStep {
+                path: part(0)?,
+                action: part(1)?,
+            });
         }
         Some(Record {
             complete: value.get("complete")?.as_bool()?,
             oci_version: text("ociVersion")?,
             bundle: text("bundle")?,
             rootfs: text("rootfs")?,
-            annotations: annotations.map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect::<Option<_>>()?,
+            annotations: annotations
+                .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+                .collect::<Option<_>>()?,
             created: text("created")?,
             nonce: text("nonce")?,
             cgroup: Directories::from_json(value.get("cgroup")?)?,
@@ -132,7 +162,10 @@ mod tests {
     use super::*;
 
     fn record() -> Record {
-        let blank = RecordedStep { path: String::new(), action: String::new() };
+        let blank = RecordedStep {
+            path: String::new(),
+            action: String::new(),
+        };
         Record {
             complete: true,
             oci_version: "1.2.0".into(),
@@ -142,9 +175,19 @@ mod tests {
             created: "2026-11-21T00:00:00Z".into(),
             nonce: "n".into(),
             cgroup: Directories(Vec::new()),
-            init: Some(InitId { pid: 7, start_time: 9, boot_id: "x-y".into() }),
+            init: Some(InitId {
+                pid: 7,
+                start_time: 9,
+                boot_id: "x-y".into(),
+            }),
             own_pid_namespace: true,
-            steps: vec![blank, RecordedStep { path: "process".into(), action: "wait for start".into() }],
+            steps: vec![
+                blank,
+                RecordedStep {
+                    path: "process".into(),
+                    action: "wait for start".into(),
+                },
+            ],
         }
     }
 
@@ -158,7 +201,12 @@ mod tests {
     #[test]
     fn another_version_or_a_missing_field_is_no_record() {
         let whole = record().to_json();
-        for name in whole.as_object().unwrap().keys().filter(|name| *name != "init") {
+        for name in whole
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| *name != "init")
+        {
             let mut damaged = whole.clone();
             damaged.as_object_mut().unwrap().remove(name);
             assert!(Record::from_json(&damaged).is_none(), "{name}");

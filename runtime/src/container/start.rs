@@ -42,8 +42,13 @@ impl Container {
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
         let page = fresh_page(&self.settings.state_root)?;
-        let request = Frame { kind: frame::START, step: 0, value: 0 };
-        socket::send(connection.as_fd(), request, Some(page.as_fd())).map_err(|errno| Error::system("cannot reach init", errno))?;
+        let request = Frame {
+            kind: frame::START,
+            step: 0,
+            value: 0,
+        };
+        socket::send(connection.as_fd(), request, Some(page.as_fd()))
+            .map_err(|errno| Error::system("cannot reach init", errno))?;
         fault.point();
         let (handle, by_directory) = self.best_handle(&record, init)?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
@@ -57,7 +62,9 @@ impl Container {
     fn best_handle(&self, record: &Record, proven: Proven) -> Result<(OwnedFd, bool)> {
         match &self.init {
             Some((id, pidfd)) if proven.by_directory && record.init.as_ref() == Some(id) => {
-                let copy = pidfd.try_clone().map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+                let copy = pidfd
+                    .try_clone()
+                    .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
                 Ok((copy, false))
             }
             _ => Ok((proven.handle, proven.by_directory)),
@@ -66,24 +73,40 @@ impl Container {
 }
 
 fn stopped() -> Error {
-    Error::new(ErrorKind::InvalidState, "cannot start a container that has stopped")
+    Error::new(
+        ErrorKind::InvalidState,
+        "cannot start a container that has stopped",
+    )
 }
 
 fn already_running() -> Error {
-    Error::new(ErrorKind::InvalidState, "cannot start an already running container")
+    Error::new(
+        ErrorKind::InvalidState,
+        "cannot start an already running container",
+    )
 }
 
 fn refusal(status: Status) -> Error {
     match status {
         Status::Stopped => stopped(),
         Status::Created | Status::Running => already_running(),
-        Status::Paused => Error::new(ErrorKind::InvalidState, "cannot start a container in the paused state"),
-        Status::Creating => Error::new(ErrorKind::InvalidState, "cannot start a container that is being created"),
+        Status::Paused => Error::new(
+            ErrorKind::InvalidState,
+            "cannot start a container in the paused state",
+        ),
+        Status::Creating => Error::new(
+            ErrorKind::InvalidState,
+            "cannot start a container that is being created",
+        ),
     }
 }
 
 /// The connection ends with execve or with init. startContainer hooks take as long as they take.
-fn wait_for_end_of_file(connection: &OwnedFd, init: BorrowedFd<'_>, by_directory: bool) -> Result<()> {
+fn wait_for_end_of_file(
+    connection: &OwnedFd,
+    init: BorrowedFd<'_>,
+    by_directory: bool,
+) -> Result<()> {
     let refused = |errno| Error::system("cannot wait for init", errno);
     let mut fds = vec![connection.as_fd()];
     if !by_directory {
@@ -103,7 +126,9 @@ fn judge(page: &PageResult, handle: BorrowedFd<'_>, pid: i32, record: &Record) -
         Some(_) => Err(failed(page, handle, record)),
         // Reaped already. A filter's or a killer's signal may have come before execve.
         None => match ended(handle) {
-            Some(Ended::Signaled(libc::SIGSYS | libc::SIGKILL)) => Err(failed(page, handle, record)),
+            Some(Ended::Signaled(libc::SIGSYS | libc::SIGKILL)) => {
+                Err(failed(page, handle, record))
+            }
             _ => Ok(()),
         },
     }
@@ -123,13 +148,31 @@ fn failed(page: &PageResult, handle: BorrowedFd<'_>, record: &Record) -> Error {
         return error;
     }
     // It may take the kernel a moment to say of what it died.
-    let _ = pidfd::poll_any(&[handle], Some(Instant::now() + std::time::Duration::from_secs(1))); // then unknown
+    let _ = pidfd::poll_any(
+        &[handle],
+        Some(Instant::now() + std::time::Duration::from_secs(1)),
+    ); // then unknown
     // A zombie that its parent has not waited for yet tells nobody else, but /proc does.
-    let zombie = || record.init.as_ref().and_then(prove).and_then(|init| init.stat.ended);
+    let zombie = || {
+        record
+            .init
+            .as_ref()
+            .and_then(prove)
+            .and_then(|init| init.stat.ended)
+    };
     match ended(handle).or_else(zombie) {
         Some(Ended::Signaled(signal)) => {
-            let step = record.steps.get(page.step as usize).map_or("", |step| step.action.as_str());
-            Error::new(ErrorKind::Died, format!("init was killed by signal {signal} before its program was executed, at step {}: {step}", page.step))
+            let step = record
+                .steps
+                .get(page.step as usize)
+                .map_or("", |step| step.action.as_str());
+            Error::new(
+                ErrorKind::Died,
+                format!(
+                    "init was killed by signal {signal} before its program was executed, at step {}: {step}",
+                    page.step
+                ),
+            )
         }
         _ => error,
     }

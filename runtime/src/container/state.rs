@@ -146,11 +146,23 @@ impl State {
 
 /// serde_json would sort the names.
 fn object(members: &[(&str, serde_json::Value)], pretty: bool) -> String {
-    let (open, between, close) = if pretty { ("{\n  ", ",\n  ", "\n}") } else { ("{", ",", "}") };
+    let (open, between, close) = if pretty {
+        ("{\n  ", ",\n  ", "\n}")
+    } else {
+        ("{", ",", "}")
+    };
     let lines = members.iter().map(|(name, value)| {
-        let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        let text = if pretty {
+            serde_json::to_string_pretty(value)
+        } else {
+            serde_json::to_string(value)
+        };
         let text = text.unwrap_or_default().replace('\n', "\n  ");
-        if pretty { format!("\"{name}\": {text}") } else { format!("\"{name}\":{text}") }
+        if pretty {
+            format!("\"{name}\": {text}")
+        } else {
+            format!("\"{name}\":{text}")
+        }
     });
     format!("{open}{}{close}", lines.collect::<Vec<_>>().join(between))
 }
@@ -176,13 +188,21 @@ pub(crate) fn prove(init: &InitId) -> Option<Proven> {
         Err(_) => return None,
     };
     let stat = proc::stat(init.pid)?;
-    (stat.start_time == init.start_time).then_some(Proven { handle, by_directory, stat })
+    (stat.start_time == init.start_time).then_some(Proven {
+        handle,
+        by_directory,
+        stat,
+    })
 }
 
 pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
     match without_asking_init(record)? {
         Some(status) => Ok(status),
-        None => Ok(if entry.is_listening()? { Status::Created } else { Status::Running }),
+        None => Ok(if entry.is_listening()? {
+            Status::Created
+        } else {
+            Status::Running
+        }),
     }
 }
 
@@ -191,7 +211,11 @@ pub(crate) fn without_asking_init(record: &Record) -> Result<Option<Status>> {
     if !record.complete {
         return Ok(Some(Status::Creating));
     }
-    let alive = record.init.as_ref().and_then(prove).is_some_and(|init| !init.stat.zombie);
+    let alive = record
+        .init
+        .as_ref()
+        .and_then(prove)
+        .is_some_and(|init| !init.stat.zombie);
     if !alive {
         return Ok(Some(Status::Stopped));
     }
@@ -220,7 +244,9 @@ pub(crate) fn list(settings: &Settings) -> Result<(Vec<State>, Vec<crate::Error>
     let store = Store::new(&settings.state_root);
     let (mut states, mut broken) = (Vec::new(), Vec::new());
     for id in store.ids()? {
-        let state = store.open(&id).and_then(|entry| state_of(&entry, &entry.record()?));
+        let state = store
+            .open(&id)
+            .and_then(|entry| state_of(&entry, &entry.record()?));
         match state {
             Ok(state) => states.push(state),
             // Deleted since the directory was read.

@@ -94,7 +94,11 @@ impl Stdio {
             Kind::Piped => {
                 let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
                     .map_err(|errno| Error::system("cannot make a pipe", errno))?;
-                let (program, host) = if number == 0 { (read, write) } else { (write, read) };
+                let (program, host) = if number == 0 {
+                    (read, write)
+                } else {
+                    (write, read)
+                };
                 Ok((Stream::Opened(program), Some(File::from(host))))
             }
         }
@@ -103,5 +107,6 @@ impl Stdio {
 
 fn null() -> Result<Stream> {
     let file = File::options().read(true).write(true).open("/dev/null");
-    file.map(|file| Stream::Opened(file.into())).map_err(|error| Error::system("cannot open /dev/null", error))
+    file.map(|file| Stream::Opened(file.into()))
+        .map_err(|error| Error::system("cannot open /dev/null", error))
 }

@@ -60,19 +60,36 @@ pub(crate) enum Stored {
 
 impl Store {
     pub(crate) fn new(root: &Path) -> Store {
-        Store { root: root.to_path_buf() }
+        Store {
+            root: root.to_path_buf(),
+        }
     }
 
     /// The winner of this mkdir owns the id. Locked before anybody else can be.
     pub(crate) fn make(&self, id: &str) -> Result<(Entry, Lock)> {
         check_id(id)?;
-        let refused = |error| Error::system(format!("cannot make the state root {}", self.root.display()), error);
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(refused)?;
+        let refused = |error| {
+            Error::system(
+                format!("cannot make the state root {}", self.root.display()),
+                error,
+            )
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.root)
+            .map_err(refused)?;
         let path = self.root.join(id);
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::new(ErrorKind::AlreadyExists, format!("container with id {id} already exists")),
-            _ => Error::system(format!("cannot make {}", path.display()), error),
-        })?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::AlreadyExists => Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("container with id {id} already exists"),
+                ),
+                _ => Error::system(format!("cannot make {}", path.display()), error),
+            })?;
         let entry = self.open(id)?;
         let lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
         Ok((entry, lock))
@@ -85,14 +102,20 @@ impl Store {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => missing(),
             _ => Error::system(format!("cannot open {}", path.display()), error),
         })?;
-        Ok(Entry { id: id.to_owned(), path, directory })
+        Ok(Entry {
+            id: id.to_owned(),
+            path,
+            directory,
+        })
     }
 
     /// Ids in the root; none if there is no root.
     pub(crate) fn ids(&self) -> Result<Vec<String>> {
         let list = match std::fs::read_dir(&self.root) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|error| Error::system(format!("cannot read {}", self.root.display()), error))?,
+            other => other.map_err(|error| {
+                Error::system(format!("cannot read {}", self.root.display()), error)
+            })?,
         };
         let names = list.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut ids: Vec<_> = names.filter(|name| check_id(name).is_ok()).collect();
@@ -108,7 +131,10 @@ fn missing() -> Error {
 fn open_directory(path: &Path) -> std::io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
 }
 
 impl Entry {
@@ -119,7 +145,9 @@ impl Entry {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(locked) => {
                     let now = std::fs::symlink_metadata(&self.path).map_err(|_| missing())?;
-                    let ours = locked.metadata().map_err(|error| Error::system("cannot stat a state directory", error))?;
+                    let ours = locked
+                        .metadata()
+                        .map_err(|error| Error::system("cannot stat a state directory", error))?;
                     if (now.dev(), now.ino()) != (ours.dev(), ours.ino()) {
                         return Err(missing());
                     }
@@ -130,9 +158,14 @@ impl Entry {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(Error::new(ErrorKind::Timeout, format!("another operation on container {} is in progress", self.id)));
+                    return Err(Error::new(
+                        ErrorKind::Timeout,
+                        format!("another operation on container {} is in progress", self.id),
+                    ));
                 }
-                Err((_, errno)) => return Err(Error::system("cannot lock a state directory", errno)),
+                Err((_, errno)) => {
+                    return Err(Error::system("cannot lock a state directory", errno));
+                }
             }
         }
     }
@@ -146,17 +179,33 @@ impl Entry {
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
         self.write_new(".state.json.new", record)?;
         let renamed = std::fs::rename(self.path.join(".state.json.new"), self.path.join(RECORD));
-        renamed.map_err(|error| Error::system(format!("cannot write the state of container {}", self.id), error))
+        renamed.map_err(|error| {
+            Error::system(
+                format!("cannot write the state of container {}", self.id),
+                error,
+            )
+        })
     }
 
     fn write_new(&self, name: &str, record: &Record) -> Result<()> {
-        let refused = |error: std::io::Error| Error::system(format!("cannot write the state of container {}", self.id), error);
-        let mut file = File::options().write(true).create_new(true).open(self.path.join(name)).map_err(refused)?;
-        file.write_all(record.to_json().to_string().as_bytes()).map_err(refused)
+        let refused = |error: std::io::Error| {
+            Error::system(
+                format!("cannot write the state of container {}", self.id),
+                error,
+            )
+        };
+        let mut file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(self.path.join(name))
+            .map_err(refused)?;
+        file.write_all(record.to_json().to_string().as_bytes())
+            .map_err(refused)
     }
 
     pub(crate) fn read(&self) -> Stored {
-        let open = File::open(self.path.join(RECORD)).or_else(|_| File::open(self.path.join(INTENT)));
+        let open =
+            File::open(self.path.join(RECORD)).or_else(|_| File::open(self.path.join(INTENT)));
         let mut text = String::new();
         let read = open.and_then(|file| file.take(RECORD_MAX).read_to_string(&mut text));
         let value = read.ok().and_then(|_| serde_json::from_str(&text).ok());
@@ -172,7 +221,10 @@ impl Entry {
             Stored::Whole(record) => Ok(*record),
             Stored::Damaged => Err(Error::new(
                 ErrorKind::DamagedState,
-                format!("the state of container {} is damaged or of another version; delete --force removes it", self.id),
+                format!(
+                    "the state of container {} is damaged or of another version; delete --force removes it",
+                    self.id
+                ),
             )),
         }
     }
@@ -191,7 +243,12 @@ impl Entry {
         const NEW: &str = ".hook.new";
         self.link(NEW, &hook.to_word())?;
         let renamed = std::fs::rename(self.path.join(NEW), self.path.join(HOOK));
-        renamed.map_err(|error| Error::system(format!("cannot write the state of container {}", self.id), error))
+        renamed.map_err(|error| {
+            Error::system(
+                format!("cannot write the state of container {}", self.id),
+                error,
+            )
+        })
     }
 
     pub(crate) fn read_hook(&self) -> Option<InitId> {
@@ -199,7 +256,12 @@ impl Entry {
     }
 
     fn link(&self, name: &str, word: &str) -> Result<()> {
-        symlink(word, self.path.join(name)).map_err(|error| Error::system(format!("cannot write the state of container {}", self.id), error))
+        symlink(word, self.path.join(name)).map_err(|error| {
+            Error::system(
+                format!("cannot write the state of container {}", self.id),
+                error,
+            )
+        })
     }
 
     pub(crate) fn read_nonce(&self) -> Option<String> {
@@ -211,15 +273,20 @@ impl Entry {
     }
 
     fn read_link(&self, name: &str) -> Option<String> {
-        std::fs::read_link(self.path.join(name)).ok()?.into_os_string().into_string().ok()
+        std::fs::read_link(self.path.join(name))
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()
     }
 
     /// The directory and all in it: the last act of a delete.
     pub(crate) fn remove(&self) -> Result<()> {
         match std::fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::system(format!("cannot remove {}", self.path.display()), error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::system(
+                format!("cannot remove {}", self.path.display()),
+                error,
+            )),
             _ => Ok(()),
         }
     }
@@ -232,13 +299,20 @@ impl Entry {
     /// sun_path has 108 bytes and state roots are long: the address goes by the descriptor.
     fn address(&self) -> Result<UnixAddr> {
         let path = format!("{}/{SOCKET}", proc_path(self.directory.as_raw_fd()));
-        UnixAddr::new(path.as_str()).map_err(|errno| Error::system("cannot name the start socket", errno))
+        UnixAddr::new(path.as_str())
+            .map_err(|errno| Error::system("cannot name the start socket", errno))
     }
 
     /// The start socket, bound; init listens on it when it is ready.
     pub(crate) fn bind_start_socket(&self) -> Result<OwnedFd> {
         let refused = |errno| Error::system("cannot bind the start socket", errno);
-        let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(refused)?;
+        let listener = socket(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .map_err(refused)?;
         bind(listener.as_raw_fd(), &self.address()?).map_err(refused)?;
         Ok(listener)
     }
@@ -247,7 +321,8 @@ impl Entry {
     pub(crate) fn connect_start_socket(&self) -> Result<Option<OwnedFd>> {
         let refused = |errno| Error::system("cannot reach the start socket", errno);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let peer = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(refused)?;
+        let peer =
+            socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).map_err(refused)?;
         match connect(peer.as_raw_fd(), &self.address()?) {
             Ok(()) => Ok(Some(peer)),
             Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),

@@ -22,11 +22,16 @@ pub fn timestamp(time: SystemTime) -> String {
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
@@ -42,7 +47,10 @@ mod tests {
             (951_782_400, 0, "2000-02-29T00:00:00Z"),
             (1_795_219_200, 120_000_000, "2026-11-21T00:00:00.12Z"),
         ] {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::new(seconds, nanos)), expect);
+            assert_eq!(
+                timestamp(UNIX_EPOCH + Duration::new(seconds, nanos)),
+                expect
+            );
         }
     }
 }

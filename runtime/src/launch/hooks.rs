@@ -30,7 +30,8 @@ pub(crate) struct Surroundings<'a> {
 /// Runs hooks in order; the first failure ends it.
 pub(crate) fn run_all(kind: &str, hooks: &[Hook], around: &Surroundings<'_>) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        run(hook, around).map_err(|error| error.at(format!("hooks.{kind}[{index}] ({})", hook.path)))?;
+        run(hook, around)
+            .map_err(|error| error.at(format!("hooks.{kind}[{index}] ({})", hook.path)))?;
     }
     Ok(())
 }
@@ -38,21 +39,34 @@ pub(crate) fn run_all(kind: &str, hooks: &[Hook], around: &Surroundings<'_>) -> 
 fn run(hook: &Hook, around: &Surroundings<'_>) -> Result<()> {
     // Files, not pipes: a hook that never reads, or writes for ever, can't hold us.
     let mut input = fd::anonymous_file(c"longshore-hook-state", around.state_root)?;
-    let written = input.write_all(around.state.as_bytes()).and_then(|()| input.rewind());
+    let written = input
+        .write_all(around.state.as_bytes())
+        .and_then(|()| input.rewind());
     written.map_err(|error| Error::system("cannot write the state for a hook", error))?;
     let output = fd::anonymous_file(c"longshore-hook-output", around.state_root)?;
-    let output_copy = output.try_clone().map_err(|error| Error::system("cannot duplicate a file", error))?;
-    let errors = output.try_clone().map_err(|error| Error::system("cannot duplicate a file", error))?;
+    let output_copy = output
+        .try_clone()
+        .map_err(|error| Error::system("cannot duplicate a file", error))?;
+    let errors = output
+        .try_clone()
+        .map_err(|error| Error::system("cannot duplicate a file", error))?;
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
     if let Some(environment) = &hook.env {
-        command.env_clear().envs(environment.iter().filter_map(|entry| entry.split_once('=')));
+        command
+            .env_clear()
+            .envs(environment.iter().filter_map(|entry| entry.split_once('=')));
     }
     command.current_dir(around.bundle).process_group(0);
-    command.stdin(Stdio::from(input)).stdout(Stdio::from(output_copy)).stderr(Stdio::from(errors));
-    let child = command.spawn().map_err(|error| failed("cannot be started").with_errno(error))?;
+    command
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::from(output_copy))
+        .stderr(Stdio::from(errors));
+    let child = command
+        .spawn()
+        .map_err(|error| failed("cannot be started").with_errno(error))?;
     let noted = (around.started)(child.id().cast_signed());
     let ended = supervise(child, hook, around, output);
     noted.and(ended)
@@ -63,14 +77,21 @@ fn failed(what: impl Into<String>) -> Error {
 }
 
 fn supervise(mut child: Child, hook: &Hook, around: &Surroundings<'_>, output: File) -> Result<()> {
-    let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    let deadline = hook
+        .timeout
+        .map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     let ended = wait(&mut child, around.init, deadline);
     // What the hook left running in its group ends with it, whatever the outcome.
     let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
     let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL); // mostly nobody is left
-    let status = child.wait().map_err(|error| Error::system("cannot wait for a hook", error))?;
+    let status = child
+        .wait()
+        .map_err(|error| Error::system("cannot wait for a hook", error))?;
     match ended? {
-        Ended::TimedOut => Err(failed(format!("ran past its timeout of {} s", hook.timeout.unwrap_or(0)))),
+        Ended::TimedOut => Err(failed(format!(
+            "ran past its timeout of {} s",
+            hook.timeout.unwrap_or(0)
+        ))),
         Ended::InitDied => Err(Error::new(ErrorKind::Died, "init died while a hook ran")),
         Ended::Itself if status.success() => Ok(()),
         Ended::Itself => {
@@ -90,7 +111,11 @@ enum Ended {
 }
 
 /// Waits without reaping, so that the pid still names the group when the group is killed.
-fn wait(child: &mut Child, init: Option<BorrowedFd<'_>>, deadline: Option<Instant>) -> Result<Ended> {
+fn wait(
+    child: &mut Child,
+    init: Option<BorrowedFd<'_>>,
+    deadline: Option<Instant>,
+) -> Result<Ended> {
     let refused = |errno| Error::system("cannot wait for a hook", errno);
     let hook = match pidfd::open(child.id().cast_signed()) {
         Ok(hook) => hook,
@@ -109,7 +134,11 @@ fn wait(child: &mut Child, init: Option<BorrowedFd<'_>>, deadline: Option<Instan
 /// Where pidfd_open(2) is filtered: look every few milliseconds.
 fn wait_without_pidfd(child: &mut Child, deadline: Option<Instant>) -> Result<Ended> {
     loop {
-        if child.try_wait().map_err(|error| Error::system("cannot wait for a hook", error))?.is_some() {
+        if child
+            .try_wait()
+            .map_err(|error| Error::system("cannot wait for a hook", error))?
+            .is_some()
+        {
             return Ok(Ended::Itself);
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -122,7 +151,9 @@ fn wait_without_pidfd(child: &mut Child, deadline: Option<Instant>) -> Result<En
 /// The end of what the hook wrote, on one line.
 fn last_words(mut output: File) -> String {
     let mut text = String::new();
-    let read = output.rewind().and_then(|()| output.take(4096).read_to_string(&mut text));
+    let read = output
+        .rewind()
+        .and_then(|()| output.take(4096).read_to_string(&mut text));
     match (read, text.trim()) {
         (Ok(_), words) if !words.is_empty() => format!(": {}", words.replace(['\n', '\r'], "; ")),
         _ => String::new(),

@@ -6,7 +6,12 @@ use std::process::Command;
 
 /// Writes both maps of a process that has just got its user namespace. A creator without
 /// CAP_SETUID asks the helpers newuidmap(1) and newgidmap(1), or maps its own single id.
-pub(crate) fn write(pid: i32, uids: &[IdMapping], gids: &[IdMapping], privileged: bool) -> Result<()> {
+pub(crate) fn write(
+    pid: i32,
+    uids: &[IdMapping],
+    gids: &[IdMapping],
+    privileged: bool,
+) -> Result<()> {
     if privileged {
         write_map(pid, "gid_map", "linux.gidMappings", gids)?;
         return write_map(pid, "uid_map", "linux.uidMappings", uids);
@@ -28,18 +33,30 @@ fn deny_setgroups(pid: i32) -> Result<()> {
 }
 
 fn write_map(pid: i32, file: &str, path: &str, maps: &[IdMapping]) -> Result<()> {
-    let lines: String = maps.iter().map(|map| format!("{} {} {}\n", map.container, map.host, map.size)).collect();
+    let lines: String = maps
+        .iter()
+        .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
+        .collect();
     std::fs::write(format!("/proc/{pid}/{file}"), lines)
         .map_err(|error| Error::system(format!("cannot write {file}"), error).at(path))
 }
 
 fn helper(name: &str, pid: i32, path: &str, maps: &[IdMapping]) -> Result<()> {
-    let numbers = maps.iter().flat_map(|map| [map.container, map.host, map.size]).map(|number| number.to_string());
-    let output = Command::new(name).arg(pid.to_string()).args(numbers).output();
-    let output = output.map_err(|error| Error::system(format!("cannot run {name}"), error).at(path))?;
+    let numbers = maps
+        .iter()
+        .flat_map(|map| [map.container, map.host, map.size])
+        .map(|number| number.to_string());
+    let output = Command::new(name)
+        .arg(pid.to_string())
+        .args(numbers)
+        .output();
+    let output =
+        output.map_err(|error| Error::system(format!("cannot run {name}"), error).at(path))?;
     if output.status.success() {
         return Ok(());
     }
-    let words = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    let words = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .replace('\n', "; ");
     Err(Error::config(path, format!("{name} refused: {words}")))
 }

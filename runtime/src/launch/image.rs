@@ -63,8 +63,12 @@ fn sealed() -> Result<OwnedFd> {
     }
     .map_err(refused)?;
     let mut file = File::from(fd);
-    file.write_all(INIT).map_err(|error| Error::system("cannot write init's memfd", error))?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    file.write_all(INIT)
+        .map_err(|error| Error::system("cannot write init's memfd", error))?;
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(refused)?;
     Ok(file.into())
 }
@@ -72,13 +76,22 @@ fn sealed() -> Result<OwnedFd> {
 /// Not sealed, but unlinked, ours alone, and open for reading only: ETXTBSY guards it while it runs.
 fn unnamed(state_root: &Path) -> Result<OwnedFd> {
     let mut file = fd::unnamed_file(state_root, 0o500)?;
-    file.write_all(INIT).map_err(|error| Error::system("cannot write init's file", error))?;
+    file.write_all(INIT)
+        .map_err(|error| Error::system("cannot write init's file", error))?;
     let path = fd::proc_path(file.as_raw_fd());
-    let reopened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC).open(path);
+    let reopened = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(path);
     let reopened = reopened.map_err(|error| Error::system("cannot reopen init's file", error))?;
-    let flags = nix::sys::statvfs::fstatvfs(&reopened).map_err(|errno| Error::system("cannot look at the state root", errno))?.flags();
+    let flags = nix::sys::statvfs::fstatvfs(&reopened)
+        .map_err(|errno| Error::system("cannot look at the state root", errno))?
+        .flags();
     if flags.contains(nix::sys::statvfs::FsFlags::ST_NOEXEC) {
-        return Err(Error::new(crate::ErrorKind::Unsupported, format!("{} is mounted noexec", state_root.display())));
+        return Err(Error::new(
+            crate::ErrorKind::Unsupported,
+            format!("{} is mounted noexec", state_root.display()),
+        ));
     }
     Ok(reopened.into())
 }

@@ -1,5 +1,6 @@
 //! From a plan to a running init: link it, spawn stage 1, play the host's half.
 
+mod encode;
 pub(crate) mod hooks;
 mod idmap;
 mod image;
@@ -9,13 +10,15 @@ mod spawn;
 
 pub(crate) use link::{Link, link};
 pub(crate) use parent::{
-    Created, Described, PageResult, Progress, Surround, commit, explain, is_executing, read_page, run,
+    Created, Described, PageResult, Progress, Surround, commit, explain, is_executing, read_page,
+    run,
 };
 
 /// A result page for `start`, which says that nothing has happened yet.
 pub(crate) fn fresh_page(state_root: &std::path::Path) -> crate::Result<std::fs::File> {
     use std::io::Write;
     let mut page = crate::sys::fd::anonymous_file(c"longshore-page", state_root)?;
-    page.write_all(&link::fresh_page()).map_err(|error| crate::Error::system("cannot write a result page", error))?;
+    page.write_all(&link::fresh_page())
+        .map_err(|error| crate::Error::system("cannot write a result page", error))?;
     Ok(page)
 }

@@ -57,13 +57,20 @@ pub(crate) struct Surround<'a> {
 }
 
 /// Runs a program up to READY. On failure nothing of it is left running.
-pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Progress) -> Result<Created> {
+pub(crate) fn run(
+    program: Program,
+    around: &Surround<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Created> {
     let image = image::image(around.state_root)?;
     let argument = CString::new(program.number.to_string()).unwrap_or_default(); // digits
     let mut pass = program.pass.clone();
     pass.sort_unstable();
     let stage1 = spawn::spawn(image.as_fd(), &argument, &pass)?;
-    let page = program.memory.try_clone().map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+    let page = program
+        .memory
+        .try_clone()
+        .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
     drop(program); // init's end of the control socket with it: end of file must mean what it says
     let mut early = None;
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
@@ -85,26 +92,52 @@ pub(crate) fn run(program: Program, around: &Surround<'_>, progress: &mut dyn Pr
 
 /// Stage 1's word. Init shares its socket, and may be at its first turn before stage 1 has spoken:
 /// that word is kept for later.
-fn first_word(around: &Surround<'_>, stage1: BorrowedFd<'_>, page: &File, early: &mut Option<Frame>) -> Result<Created> {
+fn first_word(
+    around: &Surround<'_>,
+    stage1: BorrowedFd<'_>,
+    page: &File,
+    early: &mut Option<Frame>,
+) -> Result<Created> {
     let deadline = Instant::now() + SETUP_DEADLINE;
     let mut word = hear(around, None, deadline)?;
-    if let Received::Frame(frame @ Frame { kind: frame::SYNC | frame::READY, .. }, None) = word {
+    if let Received::Frame(
+        frame @ Frame {
+            kind: frame::SYNC | frame::READY,
+            ..
+        },
+        None,
+    ) = word
+    {
         *early = Some(frame);
         word = hear(around, None, deadline)?;
     }
     match word {
-        Received::Frame(Frame { kind: frame::STARTED, value: pid, .. }, Some(pidfd)) if pid > 0 => Ok(Created { pid, pidfd }),
+        Received::Frame(
+            Frame {
+                kind: frame::STARTED,
+                value: pid,
+                ..
+            },
+            Some(pidfd),
+        ) if pid > 0 => Ok(Created { pid, pidfd }),
         Received::EndOfFile => Err(explain(&read_page(page), &around.plan.steps)),
         _ => {
             let _ = pidfd::send_signal(stage1, libc::SIGKILL); // it has failed in any case
-            Err(Error::new(ErrorKind::Timeout, "stage 1 of init did not answer"))
+            Err(Error::new(
+                ErrorKind::Timeout,
+                "stage 1 of init did not answer",
+            ))
         }
     }
 }
 
 /// One word of init's. With init known, its death counts as the end of file: somebody's forgotten
 /// copy of the socket must not hold us.
-fn hear(around: &Surround<'_>, init: Option<BorrowedFd<'_>>, deadline: Instant) -> Result<Received> {
+fn hear(
+    around: &Surround<'_>,
+    init: Option<BorrowedFd<'_>>,
+    deadline: Instant,
+) -> Result<Received> {
     let refused = |errno| Error::system("cannot hear from init", errno);
     let mut fds = vec![around.control.as_fd()];
     fds.extend(init);
@@ -116,9 +149,20 @@ fn hear(around: &Surround<'_>, init: Option<BorrowedFd<'_>>, deadline: Instant) 
     }
 }
 
-fn finish(created: &Created, around: &Surround<'_>, page: &File, mut early: Option<Frame>, progress: &mut dyn Progress) -> Result<()> {
+fn finish(
+    created: &Created,
+    around: &Surround<'_>,
+    page: &File,
+    mut early: Option<Frame>,
+    progress: &mut dyn Progress,
+) -> Result<()> {
     progress.started(created)?;
-    let after_clone = around.plan.steps.iter().enumerate().skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
+    let after_clone = around
+        .plan
+        .steps
+        .iter()
+        .enumerate()
+        .skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
     for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
         progress.before(index)?;
         host_step(created.pid, step)?;
@@ -130,12 +174,28 @@ fn finish(created: &Created, around: &Surround<'_>, page: &File, mut early: Opti
             None => hear(around, Some(created.pidfd.as_fd()), deadline)?,
         };
         match word {
-            Received::Frame(Frame { kind: frame::READY, .. }, _) => return Ok(()),
-            Received::Frame(Frame { kind: frame::SYNC, step, .. }, _) => {
+            Received::Frame(
+                Frame {
+                    kind: frame::READY, ..
+                },
+                _,
+            ) => return Ok(()),
+            Received::Frame(
+                Frame {
+                    kind: frame::SYNC,
+                    step,
+                    ..
+                },
+                _,
+            ) => {
                 let index = step as usize;
                 progress.before(index)?;
                 turn(created, around, index, progress)?;
-                let go = Frame { kind: frame::GO, step, value: 0 };
+                let go = Frame {
+                    kind: frame::GO,
+                    step,
+                    value: 0,
+                };
                 // A broken pipe is init's death: the next word says at which step.
                 let _ = socket::send(around.control.as_fd(), go, None);
             }
@@ -152,15 +212,22 @@ fn died(created: &Created, page: &File, around: &Surround<'_>) -> Error {
         return error;
     }
     match pidfd::wait(created.pidfd.as_fd(), true, true) {
-        Ok(Some(pidfd::Ended::Signaled(signal))) => {
-            Error::new(ErrorKind::Died, format!("init was killed by signal {signal} at step {}: {}", page.step, words(page.step, &around.plan.steps)))
-        }
+        Ok(Some(pidfd::Ended::Signaled(signal))) => Error::new(
+            ErrorKind::Died,
+            format!(
+                "init was killed by signal {signal} at step {}: {}",
+                page.step,
+                words(page.step, &around.plan.steps)
+            ),
+        ),
         _ => error,
     }
 }
 
 fn words(step: u32, steps: &[Step]) -> String {
-    steps.get(step as usize).map_or_else(|| "unknown".to_owned(), |step| step.action.to_string())
+    steps
+        .get(step as usize)
+        .map_or_else(|| "unknown".to_owned(), |step| step.action.to_string())
 }
 
 fn host_step(pid: i32, step: &Step) -> Result<()> {
@@ -171,25 +238,41 @@ fn host_step(pid: i32, step: &Step) -> Result<()> {
 }
 
 fn oom_score(pid: i32, score: i32) -> Result<()> {
-    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string())
-        .map_err(|error| Error::system(format!("cannot set oom_score_adj to {score}"), error).at("process.oomScoreAdj"))
+    std::fs::write(format!("/proc/{pid}/oom_score_adj"), score.to_string()).map_err(|error| {
+        Error::system(format!("cannot set oom_score_adj to {score}"), error)
+            .at("process.oomScoreAdj")
+    })
 }
 
 /// The host's part of a step at which init waits.
-fn turn(created: &Created, around: &Surround<'_>, index: usize, progress: &dyn Progress) -> Result<()> {
-    let Some(Action::HostTurn(tasks)) = around.plan.steps.get(index).map(|step| &step.action) else {
+fn turn(
+    created: &Created,
+    around: &Surround<'_>,
+    index: usize,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let Some(Action::HostTurn(tasks)) = around.plan.steps.get(index).map(|step| &step.action)
+    else {
         return Ok(()); // a fault point: nothing to do but to be there
     };
     for task in tasks {
         match task {
-            HostTask::IdMaps { uids, gids } => idmap::write(created.pid, uids, gids, around.privileged)?,
+            HostTask::IdMaps { uids, gids } => {
+                idmap::write(created.pid, uids, gids, around.privileged)?
+            }
             HostTask::OomScore(score) => oom_score(created.pid, *score)?,
             HostTask::Limits(limits) => set_limits(created.pid, limits)?,
             HostTask::Hooks(hooks) => {
                 let state = progress.state(created.pid);
                 let init = Some(created.pidfd.as_fd());
                 let started = &|pid| progress.hook_started(pid);
-                let surroundings = Surroundings { state, bundle: around.bundle, state_root: around.state_root, init, started };
+                let surroundings = Surroundings {
+                    state,
+                    bundle: around.bundle,
+                    state_root: around.state_root,
+                    init,
+                    started,
+                };
                 run_all("createRuntime", hooks, &surroundings)?;
             }
         }
@@ -199,8 +282,9 @@ fn turn(created: &Created, around: &Surround<'_>, index: usize, progress: &dyn P
 
 fn set_limits(pid: i32, limits: &[Rlimit]) -> Result<()> {
     for limit in limits {
-        proc::set_limit(pid, limit.resource, limit.soft, limit.hard)
-            .map_err(|errno| Error::system(format!("cannot set {} of init", limit.name), errno).at("process.rlimits"))?;
+        proc::set_limit(pid, limit.resource, limit.soft, limit.hard).map_err(|errno| {
+            Error::system(format!("cannot set {} of init", limit.name), errno).at("process.rlimits")
+        })?;
     }
     Ok(())
 }
@@ -254,9 +338,15 @@ impl Described for Step {
 /// The sentence for what init left in the page.
 pub(crate) fn explain<S: Described>(page: &PageResult, steps: &[S]) -> Error {
     let step = steps.get(page.step as usize);
-    let (path, action) = step.map_or(("process", "unknown step".to_owned()), |step| (step.path(), step.action()));
+    let (path, action) = step.map_or(("process", "unknown step".to_owned()), |step| {
+        (step.path(), step.action())
+    });
     if page.errno == 0 {
-        return Error::new(ErrorKind::Died, format!("init died at step {}: {action}", page.step)).in_step(action);
+        return Error::new(
+            ErrorKind::Died,
+            format!("init died at step {}: {action}", page.step),
+        )
+        .in_step(action);
     }
     let text = String::from_utf8_lossy(&page.text).into_owned();
     sentence(page, &text, &action).at(path).in_step(action)
@@ -266,25 +356,49 @@ fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
     let is = |detail: Detail| page.detail == detail as u32;
     let words = Detail::words(page.detail);
     if is(Detail::NotFound) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}")).with_worded_errno(page.errno);
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {words}"))
+            .with_worded_errno(page.errno);
     }
     if is(Detail::ProgramMissing) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: stat {text}: no such file or directory")).with_worded_errno(page.errno);
+        return Error::new(
+            ErrorKind::Exec,
+            format!("exec: {text:?}: stat {text}: no such file or directory"),
+        )
+        .with_worded_errno(page.errno);
     }
     if is(Detail::ProgramDenied) {
-        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
+        return Error::new(
+            ErrorKind::Exec,
+            format!("exec: {text:?}: {}", lower_case(page.errno)),
+        )
+        .with_worded_errno(page.errno);
     }
     if is(Detail::Execve) {
-        return Error::new(ErrorKind::Exec, format!("{action}: {}", lower_case(page.errno))).with_worded_errno(page.errno);
+        return Error::new(
+            ErrorKind::Exec,
+            format!("{action}: {}", lower_case(page.errno)),
+        )
+        .with_worded_errno(page.errno);
     }
-    if [Detail::HookFailed, Detail::HookSignaled, Detail::HookTimeout].into_iter().any(is) {
+    if [
+        Detail::HookFailed,
+        Detail::HookSignaled,
+        Detail::HookTimeout,
+    ]
+    .into_iter()
+    .any(is)
+    {
         let (path, number) = text.split_once('\0').unwrap_or((text, "?"));
         return Error::new(ErrorKind::Hook, format!("hook {path} {words} {number}"));
     }
     if is(Detail::HookStart) {
         return Error::new(ErrorKind::Hook, format!("hook {text} {words}")).with_errno(page.errno);
     }
-    let text = if text.is_empty() { String::new() } else { format!(" {text}") };
+    let text = if text.is_empty() {
+        String::new()
+    } else {
+        format!(" {text}")
+    };
     if is(Detail::Failed) {
         return Error::system(format!("cannot {action}{text}"), page.errno);
     }
@@ -298,7 +412,11 @@ fn lower_case(errno: i32) -> String {
 
 /// Says something to init; a dead init is found out by the next read.
 pub(crate) fn commit(control: BorrowedFd<'_>) -> Result<()> {
-    let commit = Frame { kind: frame::COMMIT, step: 0, value: 0 };
+    let commit = Frame {
+        kind: frame::COMMIT,
+        step: 0,
+        value: 0,
+    };
     socket::send(control, commit, None).map_err(|errno| Error::system("cannot reach init", errno))
 }
 

@@ -32,7 +32,11 @@ const STACK_SIZE: usize = 16 * 1024;
 pub(crate) fn spawn(image: BorrowedFd<'_>, argument: &CStr, pass: &[RawFd]) -> Result<Stage1> {
     let mut orders = Orders {
         image: image.as_raw_fd(),
-        arguments: [c"longshore-init".as_ptr(), argument.as_ptr(), std::ptr::null()],
+        arguments: [
+            c"longshore-init".as_ptr(),
+            argument.as_ptr(),
+            std::ptr::null(),
+        ],
         environment: [std::ptr::null()],
         pass,
         errno: 0,
@@ -43,7 +47,9 @@ pub(crate) fn spawn(image: BorrowedFd<'_>, argument: &CStr, pass: &[RawFd]) -> R
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     // A handler of the caller's must not run on the child's stack.
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).map_err(|errno| Error::system("cannot block signals", errno))?;
+    let before = SigSet::all()
+        .thread_swap_mask(SigmaskHow::SIG_SETMASK)
+        .map_err(|errno| Error::system("cannot block signals", errno))?;
     // SAFETY: `child` and what it reads live in this frame, which CLONE_VFORK suspends until the child has exec'd
     // or ended; the stack is the child's alone, aligned to 16, and large enough for its few frames.
     let pid = unsafe { libc::clone(child, top, flags, (&raw mut orders).cast(), &raw mut pidfd) };
@@ -52,7 +58,8 @@ pub(crate) fn spawn(image: BorrowedFd<'_>, argument: &CStr, pass: &[RawFd]) -> R
     if pid < 0 {
         return Err(Error::system("cannot clone stage 1", refused));
     }
-    let pidfd = crate::sys::fd::owned(pidfd.into()).map_err(|errno| Error::system("cannot clone stage 1", errno))?;
+    let pidfd = crate::sys::fd::owned(pidfd.into())
+        .map_err(|errno| Error::system("cannot clone stage 1", errno))?;
     if orders.errno != 0 {
         let _ = crate::sys::pidfd::wait(std::os::fd::AsFd::as_fd(&pidfd), true, true); // reaped, or taken by somebody
         return Err(Error::system("cannot execute init", orders.errno));
@@ -71,7 +78,16 @@ extern "C" fn child(orders: *mut c_void) -> libc::c_int {
     }
     let (arguments, environment) = (orders.arguments.as_ptr(), orders.environment.as_ptr());
     // SAFETY: the path is an empty string, both vectors end with NULL and point to live strings.
-    unsafe { libc::syscall(libc::SYS_execveat, orders.image, c"".as_ptr(), arguments, environment, libc::AT_EMPTY_PATH) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            orders.image,
+            c"".as_ptr(),
+            arguments,
+            environment,
+            libc::AT_EMPTY_PATH,
+        )
+    };
     orders.errno = nix::errno::Errno::last_raw();
     // SAFETY: ends this process without running anything of the parent's.
     unsafe { libc::_exit(127) }

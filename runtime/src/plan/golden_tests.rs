@@ -10,30 +10,51 @@ use std::path::PathBuf;
 
 /// A host with all that there is, on cgroup v2.
 fn facts(id: &str) -> Facts {
-    let directory = Directory { controllers: String::new(), mount: "/sys/fs/cgroup".to_owned(), path: id.to_owned(), existing: false };
-    let controllers = ["cpuset", "cpu", "io", "memory", "pids"].map(str::to_owned).to_vec();
+    let directory = Directory {
+        controllers: String::new(),
+        mount: "/sys/fs/cgroup".to_owned(),
+        path: id.to_owned(),
+        existing: false,
+    };
+    let controllers = ["cpuset", "cpu", "io", "memory", "pids"]
+        .map(str::to_owned)
+        .to_vec();
     Facts {
         privileged: true,
         mount_api: true,
         mount_setattr: true,
         clone3: true,
         bounding: (1 << 41) - 1,
-        cgroup: cgroup::Facts { version: Version::V2, controllers },
+        cgroup: cgroup::Facts {
+            version: Version::V2,
+            controllers,
+        },
         cgroup_directories: Directories(vec![directory]),
         owned_by_user: Vec::new(),
     }
 }
 
 fn on_v1(facts: &mut Facts) {
-    let hierarchies = [("cpu,cpuacct", "cpu,cpuacct"), ("cpuset", "cpuset"), ("memory", "memory"), ("pids", "pids"), ("name=systemd", "systemd")];
+    let hierarchies = [
+        ("cpu,cpuacct", "cpu,cpuacct"),
+        ("cpuset", "cpuset"),
+        ("memory", "memory"),
+        ("pids", "pids"),
+        ("name=systemd", "systemd"),
+    ];
     let directory = |(controllers, name): (&str, &str)| Directory {
         controllers: controllers.to_owned(),
         mount: format!("/sys/fs/cgroup/{name}"),
         path: "golden".to_owned(),
         existing: false,
     };
-    let controllers = ["cpu", "cpuacct", "cpuset", "memory", "pids", "name=systemd"].map(str::to_owned).to_vec();
-    facts.cgroup = cgroup::Facts { version: Version::V1, controllers };
+    let controllers = ["cpu", "cpuacct", "cpuset", "memory", "pids", "name=systemd"]
+        .map(str::to_owned)
+        .to_vec();
+    facts.cgroup = cgroup::Facts {
+        version: Version::V1,
+        controllers,
+    };
     facts.cgroup_directories = Directories(hierarchies.map(directory).to_vec());
 }
 
@@ -47,7 +68,9 @@ fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
         }
         "joined-userns" => facts.owned_by_user = vec![NamespaceKind::Network],
         "no-pivot" => request.no_pivot = true,
-        "no-mount-namespace" => (request.new_keyring, facts.cgroup_directories) = (false, Directories(Vec::new())),
+        "no-mount-namespace" => {
+            (request.new_keyring, facts.cgroup_directories) = (false, Directories(Vec::new()))
+        }
         "capabilities-missing" => facts.bounding = 1, // CAP_CHOWN
         "terminal" => request.console = true,
         "umask" => (request.extra_fds, request.program_fd) = (2, true),
@@ -65,8 +88,12 @@ fn directory() -> PathBuf {
 
 /// The names of the cases, sorted.
 fn cases() -> Vec<String> {
-    let names = fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut cases: Vec<_> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+    let names = fs::read_dir(directory())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut cases: Vec<_> = names
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .collect();
     cases.sort();
     cases
 }
@@ -85,8 +112,13 @@ fn plan(case: &str) -> String {
         program_fd: false,
     };
     adjust(case, &mut facts, &mut request);
-    let plan = compile(&config, &request, &facts).unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
-    let warnings: String = plan.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    let plan = compile(&config, &request, &facts)
+        .unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
+    let warnings: String = plan
+        .warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect();
     format!("{plan}{warnings}")
 }
 
@@ -100,11 +132,23 @@ fn plans_are_as_written() {
         if update && expect != got {
             fs::write(&file, &got).unwrap();
         } else if expect != got {
-            let line = expect.lines().zip(got.lines()).find(|(expect, got)| expect != got);
-            wrong.push(format!("{case}: {}", line.map_or("lines are missing".to_owned(), |(expect, got)| format!("\n- {expect}\n+ {got}"))));
+            let line = expect
+                .lines()
+                .zip(got.lines())
+                .find(|(expect, got)| expect != got);
+            wrong.push(format!(
+                "{case}: {}",
+                line.map_or("lines are missing".to_owned(), |(expect, got)| format!(
+                    "\n- {expect}\n+ {got}"
+                ))
+            ));
         }
     }
-    assert!(wrong.is_empty(), "UPDATE_GOLDEN=1 rewrites:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "UPDATE_GOLDEN=1 rewrites:\n{}",
+        wrong.join("\n")
+    );
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
@@ -143,10 +187,16 @@ const PROPERTIES: [(&str, &str); 60] = [
     ("process.rlimits", "wait: host sets RLIMIT_NOFILE"),
     ("process.noNewPrivileges", "no_new_privs"),
     ("process.oomScoreAdj", "set oom_score_adj"),
-    ("linux.uidMappings", "uids 0:100000:65536, gids 0:100000:65536 host sets oom_score_adj = 300"),
+    (
+        "linux.uidMappings",
+        "uids 0:100000:65536, gids 0:100000:65536 host sets oom_score_adj = 300",
+    ),
     ("hooks.createRuntime", "/bin/one /bin/two"),
     ("hooks.startContainer[1]", "/bin/again"),
-    ("linux.namespaces", "new namespaces: pid mount network ipc uts"),
+    (
+        "linux.namespaces",
+        "new namespaces: pid mount network ipc uts",
+    ),
     ("linux.namespaces", "new namespaces: user pid"),
     ("linux.namespaces", "into its cgroup"),
     ("linux.namespaces[", "join network namespace /run/netns/web"),
@@ -163,7 +213,10 @@ const PROPERTIES: [(&str, &str); 60] = [
     ("linux.resources.cpu", "cpu.max"),
     ("linux.resources.cpu", "cpu.cfs_quota_us"),
     ("linux.resources.devices", "device rules"),
-    ("linux.devices[", "make /dev/fuse c 10:229 mode 666 owner 1:2"),
+    (
+        "linux.devices[",
+        "make /dev/fuse c 10:229 mode 666 owner 1:2",
+    ),
     ("linux.devices[", "clone /dev/fuse onto"),
     ("linux.seccomp", "install filter"),
     ("linux.maskedPaths[", "mask /proc/kcore"),
@@ -175,18 +228,37 @@ const PROPERTIES: [(&str, &str); 60] = [
 fn every_property_is_in_a_golden_line() {
     let plans: String = cases().iter().map(|case| plan(case)).collect();
     let has = |(path, words): &&(&str, &str)| {
-        plans.lines().any(|line| line.split_once(' ').is_some_and(|(_, rest)| rest.trim_start().starts_with(path)) && line.contains(words))
+        plans.lines().any(|line| {
+            line.split_once(' ')
+                .is_some_and(|(_, rest)| rest.trim_start().starts_with(path))
+                && line.contains(words)
+        })
     };
-    let missing: Vec<_> = PROPERTIES.iter().filter(|property| !has(property)).collect();
+    let missing: Vec<_> = PROPERTIES
+        .iter()
+        .filter(|property| !has(property))
+        .collect();
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
 /// With no_new_privs the filter goes in last; without, before the capabilities are dropped.
 #[test]
 fn filters_and_capabilities_are_in_order() {
-    for (case, expect) in [("seccomp", ["install filter", "effective:", "execve"]), ("seccomp-no-new-privileges", ["no_new_privs", "install filter", "execve"])] {
+    for (case, expect) in [
+        ("seccomp", ["install filter", "effective:", "execve"]),
+        (
+            "seccomp-no-new-privileges",
+            ["no_new_privs", "install filter", "execve"],
+        ),
+    ] {
         let plan = plan(case);
-        let places: Vec<_> = expect.iter().map(|words| plan.find(words).unwrap_or_else(|| panic!("{case}: no {words}"))).collect();
+        let places: Vec<_> = expect
+            .iter()
+            .map(|words| {
+                plan.find(words)
+                    .unwrap_or_else(|| panic!("{case}: no {words}"))
+            })
+            .collect();
         assert!(places.is_sorted(), "{case}: {places:?}");
     }
 }

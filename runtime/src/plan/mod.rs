@@ -101,66 +101,155 @@ pub(crate) struct TreeSource {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     // Host
-    CreateCgroup { directories: cgroup::Directories },
+    CreateCgroup {
+        directories: cgroup::Directories,
+    },
     CgroupWrite(cgroup::Write),
     CgroupDevices(Vec<DeviceRule>),
     OomScore(i32),
     // Stage 1
     Descriptors,
-    JoinNamespace { kind: NamespaceKind, path: String },
-    Unshare { kinds: Vec<NamespaceKind> },
-    Clone { kinds: Vec<NamespaceKind>, into_cgroup: bool, clone3: bool },
+    JoinNamespace {
+        kind: NamespaceKind,
+        path: String,
+    },
+    Unshare {
+        kinds: Vec<NamespaceKind>,
+    },
+    Clone {
+        kinds: Vec<NamespaceKind>,
+        into_cgroup: bool,
+        clone3: bool,
+    },
     // Init
     Baseline,
     NewSession,
-    JoinCgroup { born_in_v2: bool },
+    JoinCgroup {
+        born_in_v2: bool,
+    },
     /// Init waits while the host does these.
     HostTurn(Vec<HostTask>),
     BecomeRoot,
     DropDumpable,
     LoopbackUp,
-    SetPropagation { flags: u64, new_api: bool },
-    AttachRoot { source: TreeSource, new_api: bool },
-    MountFilesystem { fstype: String, source: Option<String>, options: MountOptions, target: String, real_directory: bool, new_api: bool },
-    Bind { source: TreeSource, options: MountOptions, target: String, new_api: bool },
-    TargetPropagation { target: String, flags: Vec<u64>, new_api: bool },
-    TargetReadonly { target: String, new_api: bool },
+    SetPropagation {
+        flags: u64,
+        new_api: bool,
+    },
+    AttachRoot {
+        source: TreeSource,
+        new_api: bool,
+    },
+    MountFilesystem {
+        fstype: String,
+        source: Option<String>,
+        options: MountOptions,
+        target: String,
+        real_directory: bool,
+        new_api: bool,
+    },
+    Bind {
+        source: TreeSource,
+        options: MountOptions,
+        target: String,
+        new_api: bool,
+    },
+    TargetPropagation {
+        target: String,
+        flags: Vec<u64>,
+        new_api: bool,
+    },
+    TargetReadonly {
+        target: String,
+        new_api: bool,
+    },
     DeviceNode(crate::config::Device),
-    DeviceBind { source: String, path: String },
-    Symlink { contents: String, path: String },
+    DeviceBind {
+        source: String,
+        path: String,
+    },
+    Symlink {
+        contents: String,
+        path: String,
+    },
     SwitchRoot(Switch),
-    Console { uid: u32 },
+    Console {
+        uid: u32,
+    },
     ControllingTerminal,
     EnsureDirectory(String),
-    RootReadonly { new_api: bool },
-    ReadonlyPath { path: String, new_api: bool },
-    MaskPath { path: String, new_api: bool, by_host: bool },
+    RootReadonly {
+        new_api: bool,
+    },
+    ReadonlyPath {
+        path: String,
+        new_api: bool,
+    },
+    MaskPath {
+        path: String,
+        new_api: bool,
+        by_host: bool,
+    },
     Hostname(String),
     Domainname(String),
     SessionKeyring(String),
-    FindProgram { name: String, search: String, cwd: String },
+    FindProgram {
+        name: String,
+        search: String,
+        cwd: String,
+    },
     Umask(u32),
     Ready,
     // Exec
     WaitStart,
-    StartHook { hook: Hook, identity: Identity, bounding: u64, inheritable: u64, environment: Vec<String> },
+    StartHook {
+        hook: Hook,
+        identity: Identity,
+        bounding: u64,
+        inheritable: u64,
+        environment: Vec<String>,
+    },
     Limits(Vec<Rlimit>),
-    DropBounding { keep: u64 },
+    DropBounding {
+        keep: u64,
+    },
     Identity(Identity),
-    WorkingDirectory { path: String, last: bool },
+    WorkingDirectory {
+        path: String,
+        last: bool,
+    },
     InheritableCapabilities(u64),
     AmbientCapabilities(u64),
-    Capabilities { effective: u64, permitted: u64, inheritable: u64 },
-    CloseOnExec { extra: u32 },
+    Capabilities {
+        effective: u64,
+        permitted: u64,
+        inheritable: u64,
+    },
+    CloseOnExec {
+        extra: u32,
+    },
     NoNewPrivileges,
-    Filter { rules: usize, architectures: usize, default_action: String },
-    Execute { name: String, search: String, args: Vec<String>, environment: Vec<String>, descriptor: bool },
+    Filter {
+        rules: usize,
+        architectures: usize,
+        default_action: String,
+    },
+    Execute {
+        name: String,
+        search: String,
+        args: Vec<String>,
+        environment: Vec<String>,
+        descriptor: bool,
+    },
 }
 
 /// The host's part of a turn.
 #[derive(Clone, Debug)]
 pub(crate) enum HostTask {
-    IdMaps { uids: Vec<IdMapping>, gids: Vec<IdMapping> },
+    IdMaps {
+        uids: Vec<IdMapping>,
+        gids: Vec<IdMapping>,
+    },
     OomScore(i32),
     Hooks(Vec<Hook>),
     Limits(Vec<Rlimit>),

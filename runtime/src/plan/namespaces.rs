@@ -12,7 +12,11 @@ use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
 const AFTER_MAPS: [NamespaceKind; 4] = [Mount, Network, Ipc, Uts];
 
 fn made(config: &Config, kinds: &[NamespaceKind]) -> Vec<NamespaceKind> {
-    kinds.iter().copied().filter(|kind| config.makes(*kind)).collect()
+    kinds
+        .iter()
+        .copied()
+        .filter(|kind| config.makes(*kind))
+        .collect()
 }
 
 fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
@@ -21,39 +25,79 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
 
 /// Can clone 2 put init straight into its cgroup2 directory? clone3 can, with the host's credentials.
 pub(crate) fn born_in_cgroup(config: &Config, facts: &Facts) -> bool {
-    facts.clone3 && joined(config, User).is_none() && facts.cgroup_directories.0.iter().any(cgroup::Directory::is_v2)
+    facts.clone3
+        && joined(config, User).is_none()
+        && facts
+            .cgroup_directories
+            .0
+            .iter()
+            .any(cgroup::Directory::is_v2)
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {
-    let index = config.namespaces.iter().position(|namespace| namespace.kind == kind).unwrap_or(0);
+    let index = config
+        .namespaces
+        .iter()
+        .position(|namespace| namespace.kind == kind)
+        .unwrap_or(0);
     format!("linux.namespaces[{index}] ({})", kind.name())
 }
 
 fn join(config: &Config, kind: NamespaceKind, steps: &mut Steps) {
     if let Some(path) = joined(config, kind) {
-        steps.push(path_of(config, kind), Action::JoinNamespace { kind, path: path.to_owned() });
+        steps.push(
+            path_of(config, kind),
+            Action::JoinNamespace {
+                kind,
+                path: path.to_owned(),
+            },
+        );
     }
 }
 
 pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
     // A joined namespace has inhabitants that could look at us; a new one has none yet.
-    if [Pid, User].into_iter().any(|kind| joined(config, kind).is_some()) {
+    if [Pid, User]
+        .into_iter()
+        .any(|kind| joined(config, kind).is_some())
+    {
         steps.push("process", Action::DropDumpable);
     }
     // Whoever owns a namespace says who may join: the ones of the host first, then the user
     // namespace, then the ones that belong to it. Pid and time take effect for children only.
     let inside = |kind: &NamespaceKind| facts.owned_by_user.contains(kind);
     let all = [Pid, Time, Ipc, Uts, Network, Mount];
-    let early = if joined(config, User).is_some() { &all[..] } else { &all[..2] };
-    early.iter().filter(|kind| !inside(kind)).for_each(|kind| join(config, *kind, steps));
+    let early = if joined(config, User).is_some() {
+        &all[..]
+    } else {
+        &all[..2]
+    };
+    early
+        .iter()
+        .filter(|kind| !inside(kind))
+        .for_each(|kind| join(config, *kind, steps));
     join(config, User, steps);
-    early.iter().filter(|kind| inside(kind)).for_each(|kind| join(config, *kind, steps));
+    early
+        .iter()
+        .filter(|kind| inside(kind))
+        .for_each(|kind| join(config, *kind, steps));
     if config.makes(Time) {
         steps.push(path_of(config, Time), Action::Unshare { kinds: vec![Time] });
     }
-    let kinds = if config.makes(User) { made(config, &[User, Pid]) } else { made(config, &[Pid, Mount, Network, Ipc, Uts]) };
+    let kinds = if config.makes(User) {
+        made(config, &[User, Pid])
+    } else {
+        made(config, &[Pid, Mount, Network, Ipc, Uts])
+    };
     let into_cgroup = born_in_cgroup(config, facts);
-    steps.push("linux.namespaces", Action::Clone { kinds, into_cgroup, clone3: facts.clone3 });
+    steps.push(
+        "linux.namespaces",
+        Action::Clone {
+            kinds,
+            into_cgroup,
+            clone3: facts.clone3,
+        },
+    );
 }
 
 pub(crate) fn init(config: &Config, steps: &mut Steps) {
@@ -69,16 +113,27 @@ pub(crate) fn init(config: &Config, steps: &mut Steps) {
     // From here on nobody in a namespace that we join may look into us.
     steps.push("process", Action::DropDumpable);
     if joined(config, User).is_none() {
-        [Ipc, Uts, Network, Mount].into_iter().for_each(|kind| join(config, kind, steps));
+        [Ipc, Uts, Network, Mount]
+            .into_iter()
+            .for_each(|kind| join(config, kind, steps));
     }
-    let late = if config.makes(User) { made(config, &AFTER_MAPS) } else { Vec::new() };
+    let late = if config.makes(User) {
+        made(config, &AFTER_MAPS)
+    } else {
+        Vec::new()
+    };
     if !late.is_empty() {
         steps.push("linux.namespaces", Action::Unshare { kinds: late });
     }
     // Last, and in the cgroup: its root is where we are when we make it.
     join(config, Cgroup, steps);
     if config.makes(Cgroup) {
-        steps.push(path_of(config, Cgroup), Action::Unshare { kinds: vec![Cgroup] });
+        steps.push(
+            path_of(config, Cgroup),
+            Action::Unshare {
+                kinds: vec![Cgroup],
+            },
+        );
     }
     if config.makes(Network) {
         steps.push(path_of(config, Network), Action::LoopbackUp);

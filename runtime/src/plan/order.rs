@@ -15,14 +15,25 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn push(&mut self, path: impl Into<String>, action: Action) {
-        self.steps.push(Step { side: self.side, path: path.into(), action });
+        self.steps.push(Step {
+            side: self.side,
+            path: path.into(),
+            action,
+        });
     }
 }
 
 /// Compiles a configuration into the plan of `create` and `start`.
-pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Result<Plan, Vec<Error>> {
+pub(crate) fn compile(
+    config: &Config,
+    request: &Request,
+    facts: &Facts,
+) -> Result<Plan, Vec<Error>> {
     let mut warnings = config.warnings.clone();
-    let mut steps = Steps { side: Side::Host, steps: Vec::new() };
+    let mut steps = Steps {
+        side: Side::Host,
+        steps: Vec::new(),
+    };
     cgroup_steps(config, facts, &mut steps)?;
 
     steps.side = Side::Stage1;
@@ -32,7 +43,10 @@ pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Resu
     steps.side = Side::Host;
     // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
     // In a new user namespace it waits for the turn that writes the maps.
-    let score = config.process.oom_score_adj.filter(|_| !config.makes(NamespaceKind::User));
+    let score = config
+        .process
+        .oom_score_adj
+        .filter(|_| !config.makes(NamespaceKind::User));
     if let Some(score) = score {
         steps.push("process.oomScoreAdj", Action::OomScore(score));
     }
@@ -42,7 +56,12 @@ pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Resu
     steps.push("process", Action::NewSession);
     // Before anything that a limit should count, and before the cgroup namespace is made.
     let born_in_v2 = namespaces::born_in_cgroup(config, facts);
-    if facts.cgroup_directories.0.iter().any(|directory| !(born_in_v2 && directory.is_v2())) {
+    if facts
+        .cgroup_directories
+        .0
+        .iter()
+        .any(|directory| !(born_in_v2 && directory.is_v2()))
+    {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
     namespaces::init(config, &mut steps);
@@ -66,7 +85,10 @@ pub(crate) fn compile(config: &Config, request: &Request, facts: &Facts) -> Resu
 
     steps.side = Side::Exec;
     process::last_steps(config, request, facts, &mut steps, &mut warnings);
-    Ok(Plan { steps: steps.steps, warnings })
+    Ok(Plan {
+        steps: steps.steps,
+        warnings,
+    })
 }
 
 /// The cgroup with all its limits is there before the first process of the container.
@@ -75,7 +97,10 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
     let directories = facts.cgroup_directories.clone();
     if directories.0.is_empty() {
         if let Some(write) = writes.first() {
-            return Err(vec![Error::unsupported(&write.config_path, "the container has no cgroup")]);
+            return Err(vec![Error::unsupported(
+                &write.config_path,
+                "the container has no cgroup",
+            )]);
         }
         return Ok(());
     }
@@ -84,7 +109,10 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
         steps.push(write.config_path.clone(), Action::CgroupWrite(write));
     }
     if !config.resources.devices.is_empty() {
-        steps.push("linux.resources.devices", Action::CgroupDevices(config.resources.devices.clone()));
+        steps.push(
+            "linux.resources.devices",
+            Action::CgroupDevices(config.resources.devices.clone()),
+        );
     }
     Ok(())
 }

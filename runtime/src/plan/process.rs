@@ -21,11 +21,22 @@ fn program(config: &Config) -> String {
 }
 
 fn search(config: &Config) -> String {
-    let path = config.process.env.iter().rev().find_map(|entry| entry.strip_prefix("PATH="));
+    let path = config
+        .process
+        .env
+        .iter()
+        .rev()
+        .find_map(|entry| entry.strip_prefix("PATH="));
     path.unwrap_or(DEFAULT_PATH).to_owned()
 }
 
-pub(crate) fn last_steps(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps, warnings: &mut Vec<String>) {
+pub(crate) fn last_steps(
+    config: &Config,
+    request: &Request,
+    facts: &Facts,
+    steps: &mut Steps,
+    warnings: &mut Vec<String>,
+) {
     let process = &config.process;
     let caps = grantable(process.capabilities, facts.bounding, warnings);
     let identity = identity(config, facts);
@@ -34,7 +45,13 @@ pub(crate) fn last_steps(config: &Config, request: &Request, facts: &Facts, step
         // De facto: without an environment of its own the hook gets the process's.
         let environment = hook.env.clone().unwrap_or_else(|| process.env.clone());
         let (bounding, inheritable) = (caps.bounding, caps.inheritable);
-        let hook = Action::StartHook { hook: hook.clone(), identity: identity.clone(), bounding, inheritable, environment };
+        let hook = Action::StartHook {
+            hook: hook.clone(),
+            identity: identity.clone(),
+            bounding,
+            inheritable,
+            environment,
+        };
         steps.push(format!("hooks.startContainer[{index}]"), hook);
     }
     // In a user namespace of ours the host has set them.
@@ -42,17 +59,39 @@ pub(crate) fn last_steps(config: &Config, request: &Request, facts: &Facts, step
         steps.push("process.rlimits", Action::Limits(process.rlimits.clone()));
     }
     // Needs CAP_SETPCAP in the effective set: before the ids.
-    steps.push("process.capabilities.bounding", Action::DropBounding { keep: caps.bounding });
-    let cwd = |last| Action::WorkingDirectory { path: process.cwd.clone(), last };
+    steps.push(
+        "process.capabilities.bounding",
+        Action::DropBounding {
+            keep: caps.bounding,
+        },
+    );
+    let cwd = |last| Action::WorkingDirectory {
+        path: process.cwd.clone(),
+        last,
+    };
     steps.push("process.cwd", cwd(false));
     steps.push("process.user", Action::Identity(identity));
     steps.push("process.cwd", cwd(true));
     // The change of uid emptied the effective set, and ambient needs inheritable.
-    steps.push("process.capabilities.inheritable", Action::InheritableCapabilities(caps.inheritable));
-    steps.push("process.capabilities.ambient", Action::AmbientCapabilities(caps.ambient));
-    steps.push("process", Action::CloseOnExec { extra: request.extra_fds });
-    let final_caps =
-        Action::Capabilities { effective: caps.effective, permitted: caps.permitted, inheritable: caps.inheritable };
+    steps.push(
+        "process.capabilities.inheritable",
+        Action::InheritableCapabilities(caps.inheritable),
+    );
+    steps.push(
+        "process.capabilities.ambient",
+        Action::AmbientCapabilities(caps.ambient),
+    );
+    steps.push(
+        "process",
+        Action::CloseOnExec {
+            extra: request.extra_fds,
+        },
+    );
+    let final_caps = Action::Capabilities {
+        effective: caps.effective,
+        permitted: caps.permitted,
+        inheritable: caps.inheritable,
+    };
     let filter = config.seccomp.as_ref().map(|seccomp| Action::Filter {
         rules: seccomp.syscalls.iter().map(|rule| rule.names.len()).sum(),
         architectures: seccomp.architectures.len().max(1),
@@ -73,15 +112,28 @@ pub(crate) fn last_steps(config: &Config, request: &Request, facts: &Facts, step
     }
     let (name, search) = (program(config), search(config));
     let (args, environment) = (process.args.clone(), process.env.clone());
-    steps.push("process.args", Action::Execute { name, search, args, environment, descriptor: request.program_fd });
+    steps.push(
+        "process.args",
+        Action::Execute {
+            name,
+            search,
+            args,
+            environment,
+            descriptor: request.program_fd,
+        },
+    );
 }
 
 /// config.md#linux-process: what can't be granted warns and is left out.
 fn grantable(asked: Capabilities, bounding: u64, warnings: &mut Vec<String>) -> Capabilities {
-    let wanted = asked.bounding | asked.effective | asked.inheritable | asked.permitted | asked.ambient;
+    let wanted =
+        asked.bounding | asked.effective | asked.inheritable | asked.permitted | asked.ambient;
     let missing = wanted & !bounding;
     if missing != 0 {
-        warnings.push(format!("process.capabilities: {} can't be granted here and was left out", super::show::capabilities(missing)));
+        warnings.push(format!(
+            "process.capabilities: {} can't be granted here and was left out",
+            super::show::capabilities(missing)
+        ));
     }
     let held = asked.permitted & bounding;
     Capabilities {
@@ -99,5 +151,9 @@ fn identity(config: &Config, facts: &Facts) -> Identity {
     let process = &config.process;
     let denied = !facts.privileged && config.makes(NamespaceKind::User);
     let groups = (!denied).then(|| process.additional_gids.clone());
-    Identity { uid: process.uid, gid: process.gid, groups }
+    Identity {
+        uid: process.uid,
+        gid: process.gid,
+        groups,
+    }
 }

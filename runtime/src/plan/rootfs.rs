@@ -7,8 +7,14 @@ use crate::config::mount_options::{MountOptions, attr, ms};
 use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
 
 /// config-linux.md#default-devices, as (name, major, minor).
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// runtime-linux.md#dev-symbolic-links, and the multiplexer of the container's own devpts.
 const DEFAULT_LINKS: [(&str, &str); 6] = [
@@ -22,13 +28,21 @@ const DEFAULT_LINKS: [(&str, &str); 6] = [
 
 fn source(path: String, recursive: bool, config: &Config, facts: &Facts) -> TreeSource {
     // Cloned by the host, it can't be swapped under init; without the rights or the calls, init opens its own view.
-    TreeSource { path, recursive, by_host: facts.privileged && facts.new_api(), propagation: base_propagation(config) }
+    TreeSource {
+        path,
+        recursive,
+        by_host: facts.privileged && facts.new_api(),
+        propagation: base_propagation(config),
+    }
 }
 
 /// What all mounts of the container start from: as the host's slaves, unless the config says private, or
 /// wants what is mounted here to be seen there.
 fn base_propagation(config: &Config) -> u64 {
-    match config.rootfs_propagation.map_or(ms::SLAVE, |propagation| propagation.0 & !ms::REC) {
+    match config
+        .rootfs_propagation
+        .map_or(ms::SLAVE, |propagation| propagation.0 & !ms::REC)
+    {
         ms::SHARED => 0,
         ms::SLAVE => ms::SLAVE,
         _ => ms::PRIVATE,
@@ -39,10 +53,23 @@ fn base_propagation(config: &Config) -> u64 {
 pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
     let new_api = facts.new_api();
     // Nothing that is mounted here may travel back to the host, and pivot_root refuses a shared parent.
-    let flags = if base_propagation(config) == ms::PRIVATE { ms::PRIVATE } else { ms::SLAVE };
-    steps.push("linux.rootfsPropagation", Action::SetPropagation { flags, new_api });
+    let flags = if base_propagation(config) == ms::PRIVATE {
+        ms::PRIVATE
+    } else {
+        ms::SLAVE
+    };
+    steps.push(
+        "linux.rootfsPropagation",
+        Action::SetPropagation { flags, new_api },
+    );
     let rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
-    steps.push("root.path", Action::AttachRoot { source: rootfs, new_api });
+    steps.push(
+        "root.path",
+        Action::AttachRoot {
+            source: rootfs,
+            new_api,
+        },
+    );
     for (index, mount) in config.mounts.iter().enumerate() {
         let path = format!("mounts[{index}] ({})", mount.destination);
         one_mount(&path, mount, (config, request), facts, steps);
@@ -51,17 +78,28 @@ pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &m
         devices(config, facts, steps);
     }
     for (index, device) in config.devices.iter().enumerate() {
-        device_node(format!("linux.devices[{index}] ({})", device.path), device.clone(), config, facts, steps);
+        device_node(
+            format!("linux.devices[{index}] ({})", device.path),
+            device.clone(),
+            config,
+            facts,
+            steps,
+        );
     }
     if let Some(index) = deferred_readonly(config) {
         let target = config.mounts[index].destination.clone();
-        steps.push(format!("mounts[{index}] ({target})"), Action::TargetReadonly { target, new_api });
+        steps.push(
+            format!("mounts[{index}] ({target})"),
+            Action::TargetReadonly { target, new_api },
+        );
     }
 }
 
 /// A read-only /dev gets its devices first.
 fn deferred_readonly(config: &Config) -> Option<usize> {
-    config.mounts.iter().position(|mount| is_dev(mount) && mount.options.set & attr::RDONLY != 0 && mount.kind_is_filesystem())
+    config.mounts.iter().position(|mount| {
+        is_dev(mount) && mount.options.set & attr::RDONLY != 0 && mount.kind_is_filesystem()
+    })
 }
 
 fn is_dev(mount: &Mount) -> bool {
@@ -74,7 +112,13 @@ impl Mount {
     }
 }
 
-fn one_mount(path: &str, mount: &Mount, (config, request): (&Config, &Request), facts: &Facts, steps: &mut Steps) {
+fn one_mount(
+    path: &str,
+    mount: &Mount,
+    (config, request): (&Config, &Request),
+    facts: &Facts,
+    steps: &mut Steps,
+) {
     let target = mount.destination.clone();
     let mut options = mount.options.clone();
     let new_api = facts.new_api();
@@ -82,9 +126,21 @@ fn one_mount(path: &str, mount: &Mount, (config, request): (&Config, &Request), 
         MountKind::Bind { recursive } => {
             let from = mount.source.clone().unwrap_or_default();
             // config.md#mounts: a relative source is relative to the bundle.
-            let from = if from.starts_with('/') { from } else { format!("{}/{from}", request.bundle) };
+            let from = if from.starts_with('/') {
+                from
+            } else {
+                format!("{}/{from}", request.bundle)
+            };
             let source = source(from, *recursive, config, facts);
-            steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
+            steps.push(
+                path,
+                Action::Bind {
+                    source,
+                    options,
+                    target: target.clone(),
+                    new_api,
+                },
+            );
         }
         MountKind::Cgroup => cgroup_mount(path, mount, config, facts, steps),
         MountKind::Filesystem(fstype) => {
@@ -94,12 +150,29 @@ fn one_mount(path: &str, mount: &Mount, (config, request): (&Config, &Request), 
             let real_directory = ["proc", "sysfs"].contains(&fstype.as_str());
             let (fstype, source) = (fstype.clone(), mount.source.clone());
             let new_api = new_api && !options.needs_mount2();
-            steps.push(path, Action::MountFilesystem { fstype, source, options, target: target.clone(), real_directory, new_api });
+            steps.push(
+                path,
+                Action::MountFilesystem {
+                    fstype,
+                    source,
+                    options,
+                    target: target.clone(),
+                    real_directory,
+                    new_api,
+                },
+            );
         }
     }
     if !mount.options.propagation.is_empty() {
         let flags = mount.options.propagation.clone();
-        steps.push(path, Action::TargetPropagation { target, flags, new_api });
+        steps.push(
+            path,
+            Action::TargetPropagation {
+                target,
+                flags,
+                new_api,
+            },
+        );
     }
 }
 
@@ -110,23 +183,64 @@ fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps
     if facts.cgroup.version == Version::V2 {
         let options = mount.options.clone();
         let (fstype, source) = ("cgroup2".to_owned(), Some("cgroup".to_owned()));
-        steps.push(path, Action::MountFilesystem { fstype, source, options, target, real_directory: false, new_api });
+        steps.push(
+            path,
+            Action::MountFilesystem {
+                fstype,
+                source,
+                options,
+                target,
+                real_directory: false,
+                new_api,
+            },
+        );
         return;
     }
-    let mut top = MountOptions { data: vec![("mode".into(), Some("755".into()))], ..MountOptions::default() };
+    let mut top = MountOptions {
+        data: vec![("mode".into(), Some("755".into()))],
+        ..MountOptions::default()
+    };
     top.set = mount.options.set & !attr::RDONLY;
     let (fstype, source_name) = ("tmpfs".to_owned(), Some("tmpfs".to_owned()));
-    steps.push(path, Action::MountFilesystem { fstype, source: source_name, options: top, target: target.clone(), real_directory: false, new_api });
+    steps.push(
+        path,
+        Action::MountFilesystem {
+            fstype,
+            source: source_name,
+            options: top,
+            target: target.clone(),
+            real_directory: false,
+            new_api,
+        },
+    );
     for directory in &facts.cgroup_directories.0 {
         // The last part of the hierarchy's place on the host is its name everywhere: cpu,cpuacct or systemd.
         let name = directory.mount.rsplit('/').next().unwrap_or_default();
-        let options = MountOptions { set: mount.options.set, clear: mount.options.clear, ..MountOptions::default() };
+        let options = MountOptions {
+            set: mount.options.set,
+            clear: mount.options.clear,
+            ..MountOptions::default()
+        };
         let source = source(directory.display(), false, config, facts);
         let target = format!("{target}/{name}");
-        steps.push(path, Action::Bind { source, options, target: target.clone(), new_api });
+        steps.push(
+            path,
+            Action::Bind {
+                source,
+                options,
+                target: target.clone(),
+                new_api,
+            },
+        );
         for alias in name.split(',').filter(|alias| *alias != name) {
             let path_of_alias = format!("{}/{alias}", mount.destination);
-            steps.push(path, Action::Symlink { contents: name.to_owned(), path: path_of_alias });
+            steps.push(
+                path,
+                Action::Symlink {
+                    contents: name.to_owned(),
+                    path: path_of_alias,
+                },
+            );
         }
     }
     if mount.options.set & attr::RDONLY != 0 {
@@ -136,7 +250,10 @@ fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps
 
 /// The engine brought its own /dev: it is not ours to fill.
 fn device_directory_is_bound(config: &Config) -> bool {
-    config.mounts.iter().any(|mount| is_dev(mount) && matches!(mount.kind, MountKind::Bind { .. }))
+    config
+        .mounts
+        .iter()
+        .any(|mount| is_dev(mount) && matches!(mount.kind, MountKind::Bind { .. }))
 }
 
 fn devices(config: &Config, facts: &Facts, steps: &mut Steps) {
@@ -145,11 +262,31 @@ fn devices(config: &Config, facts: &Facts, steps: &mut Steps) {
         if config.devices.iter().any(|device| device.path == path) {
             continue; // the config has its own idea of it
         }
-        let device = Device { path, kind: libc::S_IFCHR, major, minor, mode: 0o666, uid: 0, gid: 0 };
-        device_node("linux.devices (default)".to_owned(), device, config, facts, steps);
+        let device = Device {
+            path,
+            kind: libc::S_IFCHR,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        };
+        device_node(
+            "linux.devices (default)".to_owned(),
+            device,
+            config,
+            facts,
+            steps,
+        );
     }
     for (contents, path) in DEFAULT_LINKS {
-        steps.push("linux.devices (default)", Action::Symlink { contents: contents.to_owned(), path: path.to_owned() });
+        steps.push(
+            "linux.devices (default)",
+            Action::Symlink {
+                contents: contents.to_owned(),
+                path: path.to_owned(),
+            },
+        );
     }
 }
 
@@ -158,7 +295,13 @@ fn device_node(path: String, device: Device, config: &Config, facts: &Facts, ste
     let bound = config.namespace(NamespaceKind::User).is_some() || !facts.privileged;
     if bound && device.kind != libc::S_IFIFO {
         let target = device.path.clone();
-        steps.push(path, Action::DeviceBind { source: device.path, path: target });
+        steps.push(
+            path,
+            Action::DeviceBind {
+                source: device.path,
+                path: target,
+            },
+        );
     } else {
         steps.push(path, Action::DeviceNode(device));
     }
@@ -173,15 +316,36 @@ pub(crate) fn switch(config: &Config, request: &Request, facts: &Facts, steps: &
     };
     steps.push("root.path", Action::SwitchRoot(switch));
     // Shared or unbindable from here on: before the switch it would have kept the switch from working.
-    let late = config.rootfs_propagation.map(|propagation| propagation.0).filter(|flags| flags & (ms::SHARED | ms::UNBINDABLE) != 0);
+    let late = config
+        .rootfs_propagation
+        .map(|propagation| propagation.0)
+        .filter(|flags| flags & (ms::SHARED | ms::UNBINDABLE) != 0);
     if let Some(flags) = late {
         let new_api = facts.new_api();
-        steps.push("linux.rootfsPropagation", Action::TargetPropagation { target: "/".to_owned(), flags: vec![flags], new_api });
+        steps.push(
+            "linux.rootfsPropagation",
+            Action::TargetPropagation {
+                target: "/".to_owned(),
+                flags: vec![flags],
+                new_api,
+            },
+        );
         // What the root's word reached recursively has a word of its own again.
-        let own = config.mounts.iter().enumerate().filter(|(_, mount)| flags & ms::REC != 0 && !mount.options.propagation.is_empty());
+        let own = config
+            .mounts
+            .iter()
+            .enumerate()
+            .filter(|(_, mount)| flags & ms::REC != 0 && !mount.options.propagation.is_empty());
         for (index, mount) in own {
             let (target, flags) = (mount.destination.clone(), mount.options.propagation.clone());
-            steps.push(format!("mounts[{index}] ({target})"), Action::TargetPropagation { target, flags, new_api });
+            steps.push(
+                format!("mounts[{index}] ({target})"),
+                Action::TargetPropagation {
+                    target,
+                    flags,
+                    new_api,
+                },
+            );
         }
     }
 }
@@ -190,12 +354,20 @@ pub(crate) fn switch(config: &Config, request: &Request, facts: &Facts, steps: &
 pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
     let new_api = facts.new_api();
     if config.process.terminal && request.console {
-        steps.push("process.terminal", Action::Console { uid: config.process.uid });
+        steps.push(
+            "process.terminal",
+            Action::Console {
+                uid: config.process.uid,
+            },
+        );
         steps.push("process.terminal", Action::ControllingTerminal);
     }
     // Made while the root can still be written.
     if config.makes(NamespaceKind::Mount) {
-        steps.push("process.cwd", Action::EnsureDirectory(config.process.cwd.clone()));
+        steps.push(
+            "process.cwd",
+            Action::EnsureDirectory(config.process.cwd.clone()),
+        );
     }
     if config.root.readonly {
         steps.push("root.readonly", Action::RootReadonly { new_api });
@@ -207,13 +379,29 @@ pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &
         steps.push("domainname", Action::Domainname(name));
     }
     for (index, path) in config.readonly_paths.iter().enumerate() {
-        steps.push(format!("linux.readonlyPaths[{index}]"), Action::ReadonlyPath { path: path.clone(), new_api });
+        steps.push(
+            format!("linux.readonlyPaths[{index}]"),
+            Action::ReadonlyPath {
+                path: path.clone(),
+                new_api,
+            },
+        );
     }
     let by_host = facts.privileged && new_api;
     for (index, path) in config.masked_paths.iter().enumerate() {
-        steps.push(format!("linux.maskedPaths[{index}]"), Action::MaskPath { path: path.clone(), new_api, by_host });
+        steps.push(
+            format!("linux.maskedPaths[{index}]"),
+            Action::MaskPath {
+                path: path.clone(),
+                new_api,
+                by_host,
+            },
+        );
     }
     if request.new_keyring {
-        steps.push("process", Action::SessionKeyring(format!("_ses.{}", request.id)));
+        steps.push(
+            "process",
+            Action::SessionKeyring(format!("_ses.{}", request.id)),
+        );
     }
 }

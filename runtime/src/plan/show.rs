@@ -27,7 +27,13 @@ impl fmt::Display for Plan {
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<6} {:<33} {}", self.side.name(), self.path, self.action)
+        write!(
+            f,
+            "{:<6} {:<33} {}",
+            self.side.name(),
+            self.path,
+            self.action
+        )
     }
 }
 
@@ -57,9 +63,10 @@ fn tree(source: &TreeSource) -> String {
 /// `: nosuid nodev`, or nothing.
 fn options(options: &MountOptions) -> String {
     let mut words = Vec::new();
-    for (prefix, set, clear) in
-        [("", options.set, options.clear), ("r", options.recursive_set, options.recursive_clear)]
-    {
+    for (prefix, set, clear) in [
+        ("", options.set, options.clear),
+        ("r", options.recursive_set, options.recursive_clear),
+    ] {
         for (attribute, _, name) in ATTRIBUTES {
             if set & attribute != 0 {
                 words.push(format!("{prefix}{name}"));
@@ -76,14 +83,25 @@ fn options(options: &MountOptions) -> String {
     }
     for (flag, name) in SUPERBLOCK {
         if options.superblock & flag != 0 {
-            words.push(name.unwrap_or(if flag == ms::SILENT { "silent" } else { "iversion" }).to_owned());
+            words.push(
+                name.unwrap_or(if flag == ms::SILENT {
+                    "silent"
+                } else {
+                    "iversion"
+                })
+                .to_owned(),
+            );
         }
     }
     words.extend(options.data.iter().map(|(key, value)| match value {
         Some(value) => format!("{key}={value}"),
         None => key.clone(),
     }));
-    if words.is_empty() { String::new() } else { format!(": {}", words.join(" ")) }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(" "))
+    }
 }
 
 fn propagation(flags: u64) -> &'static str {
@@ -96,27 +114,43 @@ fn propagation(flags: u64) -> &'static str {
 }
 
 fn limits(limits: &[Rlimit]) -> String {
-    list(limits, |limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard))
+    list(limits, |limit| {
+        format!("{}={}:{}", limit.name, limit.soft, limit.hard)
+    })
 }
 
 fn maps(maps: &[IdMapping]) -> String {
-    list(maps, |map| format!("{}:{}:{}", map.container, map.host, map.size))
+    list(maps, |map| {
+        format!("{}:{}:{}", map.container, map.host, map.size)
+    })
 }
 
 /// Names of the capabilities in a set.
 pub(crate) fn capabilities(bits: u64) -> String {
     let mut known: Vec<_> = caps::all().into_iter().collect();
     known.sort_by_key(caps::Capability::index);
-    let names: Vec<_> = known.iter().filter(|cap| bits & cap.bitmask() != 0).map(ToString::to_string).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+    let names: Vec<_> = known
+        .iter()
+        .filter(|cap| bits & cap.bitmask() != 0)
+        .map(ToString::to_string)
+        .collect();
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(" ")
+    }
 }
 
 impl fmt::Display for HostTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HostTask::IdMaps { uids, gids } => write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids)),
+            HostTask::IdMaps { uids, gids } => {
+                write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids))
+            }
             HostTask::OomScore(score) => write!(f, "host sets oom_score_adj = {score}"),
-            HostTask::Hooks(hooks) => write!(f, "host runs {}", list(hooks, |hook| hook.path.clone())),
+            HostTask::Hooks(hooks) => {
+                write!(f, "host runs {}", list(hooks, |hook| hook.path.clone()))
+            }
             HostTask::Limits(given) => write!(f, "host sets {}", limits(given)),
         }
     }
@@ -124,8 +158,19 @@ impl fmt::Display for HostTask {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups = self.groups.as_ref().map_or("unchanged".to_owned(), |groups| list(groups, u32::to_string));
-        write!(f, "uid {}, gid {}, groups {}", self.uid, self.gid, if groups.is_empty() { "none" } else { &groups })
+        let groups = self
+            .groups
+            .as_ref()
+            .map_or("unchanged".to_owned(), |groups| {
+                list(groups, u32::to_string)
+            });
+        write!(
+            f,
+            "uid {}, gid {}, groups {}",
+            self.uid,
+            self.gid,
+            if groups.is_empty() { "none" } else { &groups }
+        )
     }
 }
 
@@ -134,51 +179,132 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Action::CreateCgroup { directories } => {
-                let mut places: Vec<_> = directories.0.iter().map(|directory| format!("/{}", directory.path)).collect();
+                let mut places: Vec<_> = directories
+                    .0
+                    .iter()
+                    .map(|directory| format!("/{}", directory.path))
+                    .collect();
                 places.dedup();
                 write!(f, "create cgroup {}", places.join(" "))
             }
-            Action::CgroupWrite(write) => write!(f, "cgroup: {} = {}", write.file, write.value.trim_end()),
-            Action::CgroupDevices(rules) => write!(f, "cgroup: {} device rules, then the default devices", rules.len()),
+            Action::CgroupWrite(write) => {
+                write!(f, "cgroup: {} = {}", write.file, write.value.trim_end())
+            }
+            Action::CgroupDevices(rules) => write!(
+                f,
+                "cgroup: {} device rules, then the default devices",
+                rules.len()
+            ),
             Action::OomScore(score) => write!(f, "set oom_score_adj = {score}"),
             Action::Descriptors => write!(f, "put stdio in place, close the caller's descriptors"),
-            Action::JoinNamespace { kind, path } => write!(f, "join {} namespace {path}", kind.name()),
+            Action::JoinNamespace { kind, path } => {
+                write!(f, "join {} namespace {path}", kind.name())
+            }
             Action::Unshare { kinds: list } => write!(f, "new namespaces: {}", kinds(list)),
-            Action::Clone { kinds: list, into_cgroup, clone3 } => {
-                let list = if list.is_empty() { "none".to_owned() } else { kinds(list) };
-                let cgroup = if *into_cgroup { ", into its cgroup2" } else { "" };
-                write!(f, "clone init, new namespaces: {list}{cgroup}{}", if *clone3 { "" } else { " (clone)" })
+            Action::Clone {
+                kinds: list,
+                into_cgroup,
+                clone3,
+            } => {
+                let list = if list.is_empty() {
+                    "none".to_owned()
+                } else {
+                    kinds(list)
+                };
+                let cgroup = if *into_cgroup {
+                    ", into its cgroup2"
+                } else {
+                    ""
+                };
+                write!(
+                    f,
+                    "clone init, new namespaces: {list}{cgroup}{}",
+                    if *clone3 { "" } else { " (clone)" }
+                )
             }
             Action::Baseline => write!(f, "default signals, nothing blocked"),
             Action::NewSession => write!(f, "new session"),
-            Action::JoinCgroup { born_in_v2 } => write!(f, "join the cgroup{}", if *born_in_v2 { " of each v1 hierarchy" } else { "" }),
+            Action::JoinCgroup { born_in_v2 } => write!(
+                f,
+                "join the cgroup{}",
+                if *born_in_v2 {
+                    " of each v1 hierarchy"
+                } else {
+                    ""
+                }
+            ),
             Action::HostTurn(tasks) => write!(f, "wait: {}", list(tasks, ToString::to_string)),
             Action::BecomeRoot => write!(f, "become root of the user namespace"),
             Action::DropDumpable => write!(f, "hide from ptrace and /proc"),
             Action::LoopbackUp => write!(f, "bring lo up"),
-            Action::SetPropagation { flags, .. } => write!(f, "make / {}, recursive", propagation(*flags)),
-            Action::AttachRoot { source, .. } => write!(f, "attach root filesystem {}", tree(source)),
-            Action::MountFilesystem { fstype, options: given, new_api, .. } => {
-                write!(f, "mount {fstype}{}{}", if *new_api { "" } else { " (mount)" }, options(given))
+            Action::SetPropagation { flags, .. } => {
+                write!(f, "make / {}, recursive", propagation(*flags))
             }
-            Action::Bind { source, options: given, target, .. } => {
-                write!(f, "clone tree {} onto {target}{}", tree(source), options(given))
+            Action::AttachRoot { source, .. } => {
+                write!(f, "attach root filesystem {}", tree(source))
+            }
+            Action::MountFilesystem {
+                fstype,
+                options: given,
+                new_api,
+                ..
+            } => {
+                write!(
+                    f,
+                    "mount {fstype}{}{}",
+                    if *new_api { "" } else { " (mount)" },
+                    options(given)
+                )
+            }
+            Action::Bind {
+                source,
+                options: given,
+                target,
+                ..
+            } => {
+                write!(
+                    f,
+                    "clone tree {} onto {target}{}",
+                    tree(source),
+                    options(given)
+                )
             }
             Action::TargetPropagation { target, flags, .. } => {
-                write!(f, "make {target} {}", list(flags, |flag| propagation(*flag).to_owned()))
+                write!(
+                    f,
+                    "make {target} {}",
+                    list(flags, |flag| propagation(*flag).to_owned())
+                )
             }
             Action::TargetReadonly { target, .. } => write!(f, "make {target} read-only"),
             Action::DeviceNode(device) => {
-                let kind = if device.kind == libc::S_IFIFO { 'p' } else if device.kind == libc::S_IFBLK { 'b' } else { 'c' };
+                let kind = if device.kind == libc::S_IFIFO {
+                    'p'
+                } else if device.kind == libc::S_IFBLK {
+                    'b'
+                } else {
+                    'c'
+                };
                 let (path, major, minor) = (&device.path, device.major, device.minor);
-                write!(f, "make {path} {kind} {major}:{minor} mode {:o} owner {}:{}", device.mode, device.uid, device.gid)
+                write!(
+                    f,
+                    "make {path} {kind} {major}:{minor} mode {:o} owner {}:{}",
+                    device.mode, device.uid, device.gid
+                )
             }
             Action::DeviceBind { source, path } => write!(f, "clone {source} onto {path}"),
             Action::Symlink { contents, path } => write!(f, "link {path} to {contents}"),
-            Action::SwitchRoot(Switch::Pivot) => write!(f, "pivot to the root filesystem, detach the old root"),
-            Action::SwitchRoot(Switch::Move) => write!(f, "change root to the attached root filesystem"),
+            Action::SwitchRoot(Switch::Pivot) => {
+                write!(f, "pivot to the root filesystem, detach the old root")
+            }
+            Action::SwitchRoot(Switch::Move) => {
+                write!(f, "change root to the attached root filesystem")
+            }
             Action::SwitchRoot(Switch::Chroot) => write!(f, "change root to the root filesystem"),
-            Action::Console { uid } => write!(f, "open a terminal for uid {uid}, send its master to the console socket"),
+            Action::Console { uid } => write!(
+                f,
+                "open a terminal for uid {uid}, send its master to the console socket"
+            ),
             Action::ControllingTerminal => write!(f, "make it the controlling terminal"),
             Action::EnsureDirectory(path) => write!(f, "make directory {path} unless it is there"),
             Action::RootReadonly { .. } => write!(f, "make the root filesystem read-only"),
@@ -196,20 +322,51 @@ impl fmt::Display for Action {
             Action::DropBounding { keep } => write!(f, "bounding set: {}", capabilities(*keep)),
             Action::Identity(identity) => write!(f, "become {identity}"),
             Action::WorkingDirectory { path, last } => {
-                write!(f, "change directory to {path}{}", if *last { ", if not done" } else { "" })
+                write!(
+                    f,
+                    "change directory to {path}{}",
+                    if *last { ", if not done" } else { "" }
+                )
             }
-            Action::InheritableCapabilities(set) => write!(f, "inheritable: {}", capabilities(*set)),
+            Action::InheritableCapabilities(set) => {
+                write!(f, "inheritable: {}", capabilities(*set))
+            }
             Action::AmbientCapabilities(set) => write!(f, "ambient: {}", capabilities(*set)),
-            Action::Capabilities { effective, permitted, .. } => {
-                write!(f, "effective: {}; permitted: {}", capabilities(*effective), capabilities(*permitted))
+            Action::Capabilities {
+                effective,
+                permitted,
+                ..
+            } => {
+                write!(
+                    f,
+                    "effective: {}; permitted: {}",
+                    capabilities(*effective),
+                    capabilities(*permitted)
+                )
             }
-            Action::CloseOnExec { extra } => write!(f, "mark all descriptors close-on-exec but stdio and {extra} more"),
+            Action::CloseOnExec { extra } => write!(
+                f,
+                "mark all descriptors close-on-exec but stdio and {extra} more"
+            ),
             Action::NoNewPrivileges => write!(f, "set no_new_privs"),
-            Action::Filter { rules, architectures, default_action } => {
-                write!(f, "install filter: {rules} rules, {architectures} architectures, default {default_action}")
+            Action::Filter {
+                rules,
+                architectures,
+                default_action,
+            } => {
+                write!(
+                    f,
+                    "install filter: {rules} rules, {architectures} architectures, default {default_action}"
+                )
             }
-            Action::Execute { name, descriptor, .. } => {
-                if *descriptor { write!(f, "execute the caller's descriptor") } else { write!(f, "execve {name}") }
+            Action::Execute {
+                name, descriptor, ..
+            } => {
+                if *descriptor {
+                    write!(f, "execute the caller's descriptor")
+                } else {
+                    write!(f, "execve {name}")
+                }
             }
         }
     }

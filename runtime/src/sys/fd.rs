@@ -21,15 +21,30 @@ pub(crate) fn anonymous_file(name: &CStr, fallback: &Path) -> Result<File> {
 /// A file without a name in `directory`. open(2), O_TMPFILE
 pub(crate) fn unnamed_file(directory: &Path, mode: u32) -> Result<File> {
     let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).mode(mode).custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
-    options.open(directory).map_err(|error| Error::system(format!("cannot make an unnamed file in {}", directory.display()), error))
+    options
+        .read(true)
+        .write(true)
+        .mode(mode)
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC);
+    options.open(directory).map_err(|error| {
+        Error::system(
+            format!("cannot make an unnamed file in {}", directory.display()),
+            error,
+        )
+    })
 }
 
 /// A detached copy of the mount at `path`. open_tree(2)
 pub(crate) fn clone_tree(path: &str, recursive: bool) -> std::result::Result<OwnedFd, Errno> {
     let path = CString::new(path).map_err(|_| Errno::EINVAL)?;
     // The kernel's headers have these flags as unsigned.
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | if recursive { libc::AT_RECURSIVE.cast_unsigned() } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE
+        | libc::OPEN_TREE_CLOEXEC
+        | if recursive {
+            libc::AT_RECURSIVE.cast_unsigned()
+        } else {
+            0
+        };
     // SAFETY: `path` is NUL-terminated and lives over the call, which only reads it.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
     owned(fd)

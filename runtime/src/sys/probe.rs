@@ -17,7 +17,9 @@ pub(crate) fn clone3() -> bool {
 
 /// open_tree(2), move_mount(2), fsopen(2) came together.
 pub(crate) fn mount_api() -> bool {
-    answers(libc::SYS_fsopen, [0, 0, 0, 0]) && answers(libc::SYS_open_tree, [-1, 0, 0, 0]) && answers(libc::SYS_move_mount, [-1, 0, -1, 0])
+    answers(libc::SYS_fsopen, [0, 0, 0, 0])
+        && answers(libc::SYS_open_tree, [-1, 0, 0, 0])
+        && answers(libc::SYS_move_mount, [-1, 0, -1, 0])
 }
 
 pub(crate) fn mount_setattr() -> bool {

@@ -27,22 +27,33 @@ pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
         start_time: stat.starttime,
         zombie: matches!(stat.state, 'Z' | 'X' | 'x'),
         never_executed: stat.flags & PF_FORKNOEXEC != 0,
-        ended: stat.exit_code.filter(|_| stat.state == 'Z').map(|status| match status & 0x7f {
-            0 => Ended::Exited(status >> 8 & 0xff),
-            signal => Ended::Signaled(signal),
-        }),
+        ended: stat
+            .exit_code
+            .filter(|_| stat.state == 'Z')
+            .map(|status| match status & 0x7f {
+                0 => Ended::Exited(status >> 8 & 0xff),
+                signal => Ended::Signaled(signal),
+            }),
     })
 }
 
 /// Different after each boot. random(4)
 pub(crate) fn boot_id() -> &'static str {
     static BOOT_ID: OnceLock<String> = OnceLock::new();
-    BOOT_ID.get_or_init(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned())
+    BOOT_ID.get_or_init(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    })
 }
 
 /// Sets both halves of a limit of another process. prlimit(2)
 pub(crate) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: `limit` lives over the call, which only reads it; no old limit is asked for.
     let result = unsafe { libc::prlimit64(pid, resource, &raw const limit, std::ptr::null_mut()) };
     Errno::result(result).map(drop)

@@ -4,22 +4,42 @@
 use crate::wire::{FRAME_SIZE, Frame};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
+    sendmsg, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Two connected ends that keep the bounds of messages, close-on-exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+    socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )
 }
 
 /// Sends one frame with at most one descriptor.
-pub(crate) fn send(socket: BorrowedFd<'_>, frame: Frame, descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    frame: Frame,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
     let bytes = frame.to_bytes();
     let raw = descriptor.map(|fd| [fd.as_raw_fd()]);
-    let control: Vec<_> = raw.iter().map(|fds| ControlMessage::ScmRights(fds)).collect();
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&bytes)], &control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    let control: Vec<_> = raw
+        .iter()
+        .map(|fds| ControlMessage::ScmRights(fds))
+        .collect();
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(&bytes)],
+        &control,
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
 }
 
 /// What came over a socket.
@@ -43,11 +63,19 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Received, Errno> {
 }
 
 /// Receives one message and the first descriptor that comes with it.
-pub(crate) fn receive_bytes(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>), Errno> {
+pub(crate) fn receive_bytes(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Option<OwnedFd>), Errno> {
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
     let mut slices = [IoSliceMut::new(buffer)];
     let message = loop {
-        match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+        match recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut slices,
+            Some(&mut space),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        ) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) => return Ok((0, None)), // the peer died with our message unread
             other => break other?,

@@ -17,8 +17,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 pub const APPLETS: &[&str] = &[
-    "sh", "echo", "cat", "ls", "true", "false", "sleep", "id", "hostname", "kill", "test", "grep", "stty", "tty", "touch", "mkdir",
-    "readlink", "stat", "wc", "env", "pwd", "mount", "ps",
+    "sh", "echo", "cat", "ls", "true", "false", "sleep", "id", "hostname", "kill", "test", "grep",
+    "stty", "tty", "touch", "mkdir", "readlink", "stat", "wc", "env", "pwd", "mount", "ps",
 ];
 
 /// May the test go on? Says why not; where CI promises root, it must.
@@ -30,13 +30,19 @@ pub fn require_root() -> bool {
 
 /// Says why a test does nothing.
 pub fn skip(reason: &str) -> bool {
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "skipped where it must run: {reason}");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "skipped where it must run: {reason}"
+    );
     println!("skipped: {reason}");
     false
 }
 
 pub fn have(program: &str) -> bool {
-    Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status().is_ok_and(|status| status.success())
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program} >/dev/null")])
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Ends the whole process, loudly, unless it is dropped in time.
@@ -46,7 +52,8 @@ pub struct Watchdog(#[allow(dead_code)] mpsc::Sender<()>);
 pub fn watchdog(seconds: u64) -> Watchdog {
     let (alive, ended) = mpsc::channel::<()>();
     std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(Duration::from_secs(seconds)) == Err(mpsc::RecvTimeoutError::Timeout)
+        {
             // Nobody may be left to read it.
             let _ = writeln!(std::io::stderr(), "watchdog: still busy after {seconds} s");
             std::process::abort();
@@ -75,14 +82,20 @@ pub fn again_as(executable: &Path, wrapper: &[&str], test: &str, role: &str) -> 
             command
         }
     };
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env("LONGSHORE_TEST_ROLE", role);
+    command
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env("LONGSHORE_TEST_ROLE", role);
     command
 }
 
 /// Runs that and fails with its output unless it succeeds; returns the output.
 pub fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{:?}: {text}", output.status);
     text
 }
@@ -99,13 +112,24 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Stage {
-        let name = format!("longshore-test-{}-{}", std::process::id(), STAGES.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "longshore-test-{}-{}",
+            std::process::id(),
+            STAGES.fetch_add(1, Ordering::Relaxed)
+        );
         let dir = std::env::temp_dir().join(&name);
         let _ = fs::remove_dir_all(&dir); // of an earlier process with this number
         fs::create_dir_all(&dir).unwrap();
         rootfs(&dir.join("rootfs"));
-        let runtime = Runtime::builder().state_root(dir.join("state")).build().unwrap();
-        Stage { dir, cgroup: format!("/{name}"), runtime }
+        let runtime = Runtime::builder()
+            .state_root(dir.join("state"))
+            .build()
+            .unwrap();
+        Stage {
+            dir,
+            cgroup: format!("/{name}"),
+            runtime,
+        }
     }
 
     pub fn rootfs(&self) -> PathBuf {
@@ -131,12 +155,20 @@ impl Stage {
 
     /// A container of this configuration, stdin empty.
     pub fn container(&self, id: &str, config: &Value) -> ContainerBuilder {
-        self.runtime.container(id).bundle(self.bundle(id, config)).stdin(Stdio::null())
+        self.runtime
+            .container(id)
+            .bundle(self.bundle(id, config))
+            .stdin(Stdio::null())
     }
 
     /// The whole life of a container: how it ended, what it wrote.
     pub fn run(&self, id: &str, config: &Value) -> longshore::Result<(ExitStatus, String)> {
-        finish(self.container(id, config).stdout(Stdio::piped()).stderr(Stdio::inherit()).create()?)
+        finish(
+            self.container(id, config)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::inherit())
+                .create()?,
+        )
     }
 
     /// What a script prints.
@@ -149,8 +181,16 @@ impl Stage {
     /// Nothing of any container is left.
     pub fn assert_clean(&self) {
         assert!(self.runtime.list_all().unwrap().0.is_empty());
-        let left: Vec<_> = cgroup_directories(&self.cgroup).into_iter().flat_map(|dir| fs::read_dir(dir).unwrap()).collect();
-        let left: Vec<_> = left.into_iter().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        let left: Vec<_> = cgroup_directories(&self.cgroup)
+            .into_iter()
+            .flat_map(|dir| fs::read_dir(dir).unwrap())
+            .collect();
+        let left: Vec<_> = left
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
         assert!(left.is_empty(), "{left:?}");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let ours = self.dir.to_str().unwrap();
@@ -173,8 +213,18 @@ impl Drop for Stage {
 fn cgroup_directories(path: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let mut roots = vec![root.to_path_buf()];
-    roots.extend(fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path()));
-    roots.iter().map(|root| root.join(path.trim_start_matches('/'))).filter(|path| path.is_dir()).collect()
+    roots.extend(
+        fs::read_dir(root)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path()),
+    );
+    roots
+        .iter()
+        .map(|root| root.join(path.trim_start_matches('/')))
+        .filter(|path| path.is_dir())
+        .collect()
 }
 
 /// The rest of a created container's life.
@@ -197,16 +247,36 @@ pub fn wait(process: &Process) -> ExitStatus {
 
 /// Busybox: hard links for half of its names, symbolic links for the others.
 pub fn rootfs(root: &Path) {
-    for directory in ["bin", "proc", "sys", "dev", "etc", "tmp", "root", "usr/share"] {
+    for directory in [
+        "bin",
+        "proc",
+        "sys",
+        "dev",
+        "etc",
+        "tmp",
+        "root",
+        "usr/share",
+    ] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists()).expect("busybox, statically linked");
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find(|path| Path::new(path).exists())
+        .expect("busybox, statically linked");
     fs::copy(busybox, root.join("bin/busybox")).unwrap();
     for (number, applet) in APPLETS.iter().enumerate() {
         let link = root.join("bin").join(applet);
-        if number % 2 == 0 { symlink("busybox", link).unwrap() } else { fs::hard_link(root.join("bin/busybox"), link).unwrap() }
+        if number % 2 == 0 {
+            symlink("busybox", link).unwrap()
+        } else {
+            fs::hard_link(root.join("bin/busybox"), link).unwrap()
+        }
     }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n").unwrap();
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/:/bin/sh\n",
+    )
+    .unwrap();
     fs::write(root.join("marker"), "the container's root\n").unwrap();
 }
 
@@ -247,19 +317,60 @@ pub fn config(rootfs: &Path, cgroup: &str, args: &[&str]) -> Value {
 }
 
 /// The calls that came together as the new way to mount.
-pub const MOUNT_API: &[libc::c_long] = &[libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_open_tree, libc::SYS_move_mount];
+pub const MOUNT_API: &[libc::c_long] = &[
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+];
 
 /// Answers `calls` with `errno`, for this thread and all that it makes.
 pub fn refuse(calls: &[libc::c_long], errno: i32) {
-    let statement = |code: u32, jt: usize, jf: u8, k: u32| libc::sock_filter { code: u16::try_from(code).unwrap(), jt: u8::try_from(jt).unwrap(), jf, k };
-    let mut filter = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0)];
+    let statement = |code: u32, jt: usize, jf: u8, k: u32| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: u8::try_from(jt).unwrap(),
+        jf,
+        k,
+    };
+    let mut filter = vec![statement(
+        libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+        0,
+        0,
+        0,
+    )];
     for (index, call) in calls.iter().enumerate() {
-        filter.push(statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, calls.len() - index, 0, u32::try_from(*call).unwrap()));
+        filter.push(statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            calls.len() - index,
+            0,
+            u32::try_from(*call).unwrap(),
+        ));
     }
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
-    filter.push(statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned()));
-    let program = libc::sock_fprog { len: u16::try_from(filter.len()).unwrap(), filter: filter.as_mut_ptr() };
+    filter.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        0,
+        0,
+        libc::SECCOMP_RET_ALLOW,
+    ));
+    filter.push(statement(
+        libc::BPF_RET | libc::BPF_K,
+        0,
+        0,
+        libc::SECCOMP_RET_ERRNO | errno.cast_unsigned(),
+    ));
+    let program = libc::sock_fprog {
+        len: u16::try_from(filter.len()).unwrap(),
+        filter: filter.as_mut_ptr(),
+    };
     // SAFETY: the program and its statements live over the call, which copies them.
-    let installed = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    let installed = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
     assert_eq!(installed, 0, "{}", std::io::Error::last_os_error());
 }

@@ -8,26 +8,44 @@ use longshore::{Container, ContainerBuilder, Runtime};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-pub(crate) fn create(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+pub(crate) fn create(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Vec<OwnedFd>,
+) -> Outcome {
     created(runtime, invocation, log, preserved)?;
     Ok(0)
 }
 
-pub(crate) fn run(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+pub(crate) fn run(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Vec<OwnedFd>,
+) -> Outcome {
     let detach = invocation.has("detach");
     if !detach && invocation.has("console-socket") {
-        return Err(Failure::plain("cannot use console socket if runc will not detach or allocate tty"));
+        return Err(Failure::plain(
+            "cannot use console socket if runc will not detach or allocate tty",
+        ));
     }
-    let foreground = (!detach).then(|| Foreground::enter(!invocation.has("no-subreaper"))).transpose()?;
+    let foreground = (!detach)
+        .then(|| Foreground::enter(!invocation.has("no-subreaper")))
+        .transpose()?;
     let container = created(runtime, invocation, log, preserved)?;
     let process = match container.start() {
         Ok(process) => process,
         Err(error) => {
             let _ = runtime.force_delete(container.id()); // the first error is the one to tell
-            return Err(Failure::from(error).during("runc run failed: unable to start container process"));
+            return Err(
+                Failure::from(error).during("runc run failed: unable to start container process")
+            );
         }
     };
-    let Some(foreground) = foreground else { return Ok(0) };
+    let Some(foreground) = foreground else {
+        return Ok(0);
+    };
     let status = foreground.wait(&process)?;
     if !invocation.has("keep") {
         runtime.force_delete(container.id())?;
@@ -35,10 +53,17 @@ pub(crate) fn run(runtime: &Runtime, invocation: &Invocation, log: &Log, preserv
     Ok(status.shell_code().unwrap_or(1))
 }
 
-fn created(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Result<Container, Failure> {
+fn created(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Vec<OwnedFd>,
+) -> Result<Container, Failure> {
     let mut builder = builder(runtime, invocation, preserved)?;
     if let Some(path) = invocation.get("console-socket") {
-        let socket = UnixStream::connect(path).map_err(|error| Failure::plain(format!("cannot connect to console socket {path}: {error}")))?;
+        let socket = UnixStream::connect(path).map_err(|error| {
+            Failure::plain(format!("cannot connect to console socket {path}: {error}"))
+        })?;
         builder = builder.console(socket.into());
     }
     if let Some(path) = invocation.get("pid-file") {
@@ -48,26 +73,52 @@ fn created(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec
         // Engines look for these words in front of what went wrong inside.
         let inside = error.kind() == longshore::ErrorKind::Exec;
         let failure = Failure::from(error);
-        if inside { failure.during("runc create failed: unable to start container process") } else { failure }
+        if inside {
+            failure.during("runc create failed: unable to start container process")
+        } else {
+            failure
+        }
     })?;
-    container.warnings().iter().for_each(|warning| log.warning(warning));
+    container
+        .warnings()
+        .iter()
+        .for_each(|warning| log.warning(warning));
     Ok(container)
 }
 
 /// The options that `plan` shares.
-pub(super) fn builder(runtime: &Runtime, invocation: &Invocation, preserved: Vec<OwnedFd>) -> Result<ContainerBuilder, Failure> {
-    let id = if invocation.words.is_empty() { "container" } else { invocation.id() };
-    let bundle = invocation.get("bundle").filter(|bundle| !bundle.is_empty()).unwrap_or(".");
+pub(super) fn builder(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    preserved: Vec<OwnedFd>,
+) -> Result<ContainerBuilder, Failure> {
+    let id = if invocation.words.is_empty() {
+        "container"
+    } else {
+        invocation.id()
+    };
+    let bundle = invocation
+        .get("bundle")
+        .filter(|bundle| !bundle.is_empty())
+        .unwrap_or(".");
     let mut builder = runtime.container(id).bundle(bundle);
-    builder = builder.no_pivot(invocation.has("no-pivot")).new_keyring(!invocation.has("no-new-keyring"));
-    Ok(preserved.into_iter().fold(builder, ContainerBuilder::extra_fd))
+    builder = builder
+        .no_pivot(invocation.has("no-pivot"))
+        .new_keyring(!invocation.has("no-new-keyring"));
+    Ok(preserved
+        .into_iter()
+        .fold(builder, ContainerBuilder::extra_fd))
 }
 
 /// Copies of descriptors 3 and on, which the caller has promised to be there.
 pub(super) fn preserved_fds(count: u32) -> Result<Vec<OwnedFd>, Failure> {
     let copy = |fd: u32| {
         let raw = i32::try_from(fd).unwrap_or(-1);
-        duplicate(raw).map_err(|errno| Failure::plain(format!("unable to stat preserved-fd {raw} (of {count} fds): {errno}")))
+        duplicate(raw).map_err(|errno| {
+            Failure::plain(format!(
+                "unable to stat preserved-fd {raw} (of {count} fds): {errno}"
+            ))
+        })
     };
     // Above all that are wanted: a copy must not stand in for one that is missing.
     (3..3 + count).map(copy).collect()

@@ -8,11 +8,18 @@ use nix::unistd::{Uid, User};
 
 pub(crate) fn list(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Outcome {
     // A missing default root is an empty one; a missing explicit one is a mistake.
-    if let Some(root) = invocation.get("root").filter(|root| !std::path::Path::new(root).is_dir()) {
-        return Err(Failure::plain(format!("open {root}: no such file or directory")));
+    if let Some(root) = invocation
+        .get("root")
+        .filter(|root| !std::path::Path::new(root).is_dir())
+    {
+        return Err(Failure::plain(format!(
+            "open {root}: no such file or directory"
+        )));
     }
     let (states, broken) = runtime.list_all()?;
-    broken.iter().for_each(|error| log.warning(&error.to_string()));
+    broken
+        .iter()
+        .for_each(|error| log.warning(&error.to_string()));
     if invocation.has("quiet") {
         states.iter().for_each(|state| println!("{}", state.id()));
         return Ok(0);
@@ -21,7 +28,10 @@ pub(crate) fn list(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Out
         "table" => table(&states),
         "json" if states.is_empty() => println!("null"),
         "json" => {
-            let lines: Vec<_> = states.iter().map(|state| state.to_json_line(&owner(state))).collect();
+            let lines: Vec<_> = states
+                .iter()
+                .map(|state| state.to_json_line(&owner(state)))
+                .collect();
             println!("[{}]", lines.join(","));
         }
         other => return Err(Failure::plain(format!("invalid format {other:?}"))),
@@ -41,12 +51,23 @@ fn table(states: &[State]) {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows = states.iter().map(|state| {
         let pid = state.pid().unwrap_or(0).to_string();
-        [state.id().to_owned(), pid, state.status().to_string(), state.bundle().to_owned(), state.created().to_owned(), owner(state)]
+        [
+            state.id().to_owned(),
+            pid,
+            state.status().to_string(),
+            state.bundle().to_owned(),
+            state.created().to_owned(),
+            owner(state),
+        ]
     });
     let rows: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0) + 3;
     for row in &rows {
-        let cells: String = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column).max(12))).collect();
+        let cells: String = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| format!("{cell:<0$}", width(column).max(12)))
+            .collect();
         println!("{}", cells.trim_end());
     }
 }

@@ -25,7 +25,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn plain(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), kind: None, step: None, path: None, errno: None }
+        Failure {
+            message: message.into(),
+            kind: None,
+            step: None,
+            path: None,
+            errno: None,
+        }
     }
 
     /// runc's words for where it failed, before ours.
@@ -51,7 +57,9 @@ type Outcome = Result<i32, Failure>;
 
 /// The descriptors that `--preserve-fds` names, from 3 on.
 pub(crate) fn preserved(invocation: &Invocation) -> Result<Vec<OwnedFd>, Failure> {
-    let count = invocation.get("preserve-fds").map_or(Ok(0), |text| number("preserve-fds", text))?;
+    let count = invocation
+        .get("preserve-fds")
+        .map_or(Ok(0), |text| number("preserve-fds", text))?;
     create::preserved_fds(count)
 }
 
@@ -83,5 +91,6 @@ fn runtime(invocation: &Invocation) -> Result<Runtime, Failure> {
 }
 
 fn number(name: &str, text: &str) -> Result<u32, Failure> {
-    text.parse().map_err(|_| Failure::plain(format!("invalid value {text:?} for --{name}: not a number")))
+    text.parse()
+        .map_err(|_| Failure::plain(format!("invalid value {text:?} for --{name}: not a number")))
 }

@@ -6,14 +6,21 @@ use crate::log::Log;
 use longshore::Runtime;
 use std::os::fd::OwnedFd;
 
-pub(crate) fn plan(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+pub(crate) fn plan(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Vec<OwnedFd>,
+) -> Outcome {
     let mut builder = create::builder(runtime, invocation, preserved)?;
     // A plan connects to nothing; whether there will be a terminal is all it asks.
     if invocation.has("console-socket") {
         builder = builder.pty();
     }
     let plan = builder.plan()?;
-    plan.warnings().iter().for_each(|warning| log.warning(warning));
+    plan.warnings()
+        .iter()
+        .for_each(|warning| log.warning(warning));
     match invocation.get("format").unwrap_or("text") {
         "text" => print!("{plan}"),
         "json" => println!("{}", plan.to_json()),

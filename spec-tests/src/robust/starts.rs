@@ -92,7 +92,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
         known: &[("runc", "sets the limit on an init that has grown beyond it")],
         view: View::V1,
-        ..SCENARIO
     },
 ];
 

@@ -1,0 +1,491 @@
+//! Encoding: the table from a plan's actions to init's operations.
+
+use super::link::Nul;
+use super::link::{Linker, flags, nul, nuls, texts, wire_source};
+use crate::cgroup::Cgroup;
+use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
+use crate::error::{Error, Result};
+use crate::plan::{Action, Switch, TreeSource};
+use crate::seccomp;
+use crate::wire::{HookCall, Op, Text};
+use std::marker::PhantomData;
+use std::os::fd::AsFd;
+
+impl Linker<'_, '_> {
+    /// One step's operations: a table.
+    #[allow(clippy::too_many_lines)] // a table: a few lines an action
+    pub(super) fn step(&mut self, step: u32, action: &Action, listener: u32) -> Result<()> {
+        let simple = match action {
+            // The host's own, or put at the end.
+            Action::CreateCgroup { .. }
+            | Action::CgroupWrite(_)
+            | Action::CgroupDevices(_)
+            | Action::OomScore(_)
+            | Action::Descriptors => return Ok(()),
+            Action::JoinNamespace { kind, path } => {
+                let fd = self.open_path(path)?;
+                Op::JoinNamespace {
+                    fd,
+                    kind: kind.flag(),
+                }
+            }
+            Action::Unshare { kinds } => Op::Unshare {
+                flags: flags(kinds),
+            },
+            Action::Clone {
+                kinds,
+                into_cgroup,
+                clone3,
+            } => {
+                let directory = self
+                    .link
+                    .cgroup
+                    .and_then(Cgroup::v2_dir)
+                    .filter(|_| *into_cgroup);
+                let cgroup = directory
+                    .map(|directory| self.pass(directory))
+                    .transpose()?;
+                Op::Clone {
+                    flags: flags(kinds),
+                    cgroup,
+                    clone3: *clone3,
+                }
+            }
+            Action::Baseline => Op::Baseline {},
+            Action::NewSession => Op::NewSession {},
+            Action::JoinCgroup { born_in_v2 } => {
+                let files = self
+                    .link
+                    .cgroup
+                    .map(|cgroup| cgroup.join_files(*born_in_v2))
+                    .transpose()?
+                    .unwrap_or_default();
+                let files = files
+                    .into_iter()
+                    .map(|file| self.pass_ours(file))
+                    .collect::<Result<_>>()?;
+                Op::JoinCgroup { files }
+            }
+            Action::HostTurn(_) => Op::Sync {},
+            Action::BecomeRoot => Op::BecomeRoot {},
+            Action::DropDumpable => Op::DropDumpable {},
+            Action::LoopbackUp => Op::LoopbackUp {},
+            Action::SetPropagation { flags, new_api } => Op::SetPropagation {
+                flags: *flags,
+                new_api: *new_api,
+            },
+            Action::AttachRoot { source, new_api } => {
+                let (tree, path) = self.tree(source)?;
+                self.put(
+                    step,
+                    &Op::AttachRoot {
+                        source: wire_source(tree, &path, source),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::MountFilesystem {
+                fstype,
+                source,
+                options,
+                target,
+                real_directory,
+                new_api,
+            } => {
+                self.filesystem(
+                    step,
+                    fstype,
+                    source.as_deref(),
+                    options,
+                    target,
+                    (*real_directory, *new_api),
+                );
+                return Ok(());
+            }
+            Action::Bind {
+                source,
+                options,
+                target,
+                new_api,
+            } => {
+                let (tree, path) = self.tree(source)?;
+                let target = nul(target);
+                let op = Op::Bind {
+                    source: wire_source(tree, &path, source),
+                    target: target.text(),
+                    set: options.set,
+                    clear: options.clear,
+                    recursive_set: options.recursive_set,
+                    recursive_clear: options.recursive_clear,
+                    new_api: *new_api,
+                };
+                self.put(step, &op);
+                return Ok(());
+            }
+            Action::TargetPropagation {
+                target,
+                flags,
+                new_api,
+            } => {
+                let target = nul(target);
+                self.put(
+                    step,
+                    &Op::TargetPropagation {
+                        target: target.text(),
+                        flags: flags.clone(),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::TargetReadonly { target, new_api } => {
+                let target = nul(target);
+                self.put(
+                    step,
+                    &Op::TargetReadonly {
+                        target: target.text(),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::DeviceNode(device) => {
+                let path = nul(&device.path);
+                let (major, minor, uid, gid) = (device.major, device.minor, device.uid, device.gid);
+                self.put(
+                    step,
+                    &Op::DeviceNode {
+                        path: path.text(),
+                        mode: device.kind | device.mode,
+                        major,
+                        minor,
+                        uid,
+                        gid,
+                    },
+                );
+                return Ok(());
+            }
+            Action::DeviceBind { source, path } => {
+                let by_host = self.link.facts.privileged && self.link.facts.new_api();
+                let source = TreeSource {
+                    path: source.clone(),
+                    recursive: false,
+                    by_host,
+                    propagation: MS_PRIVATE,
+                };
+                let (tree, source_path) = self.tree(&source)?;
+                let path = nul(path);
+                self.put(
+                    step,
+                    &Op::DeviceBind {
+                        source: wire_source(tree, &source_path, &source),
+                        path: path.text(),
+                        new_api: self.link.facts.new_api(),
+                    },
+                );
+                return Ok(());
+            }
+            Action::Symlink { contents, path } => {
+                let (contents, path) = (nul(contents), nul(path));
+                self.put(
+                    step,
+                    &Op::Symlink {
+                        contents: contents.text(),
+                        path: path.text(),
+                    },
+                );
+                return Ok(());
+            }
+            Action::SwitchRoot(switch) => {
+                let root = match switch {
+                    Switch::Chroot => Some(self.open_path(self.link.rootfs)?),
+                    Switch::Pivot | Switch::Move => None,
+                };
+                Op::SwitchRoot {
+                    how: u32::from(*switch != Switch::Pivot),
+                    root,
+                }
+            }
+            Action::Console { uid } => {
+                let socket = self
+                    .link
+                    .console
+                    .ok_or_else(|| Error::config("process.terminal", "no console socket"))?;
+                let socket = self.pass(socket)?;
+                Op::Console {
+                    socket,
+                    mount: true,
+                    uid: *uid,
+                }
+            }
+            Action::ControllingTerminal => Op::ControllingTerminal {},
+            Action::EnsureDirectory(path) => {
+                return self.path_op(step, path, |path| Op::EnsureDirectory { path });
+            }
+            Action::RootReadonly { new_api } => Op::RootReadonly { new_api: *new_api },
+            Action::ReadonlyPath { path, new_api } => {
+                return self.path_op(step, path, |path| Op::ReadonlyPath {
+                    path,
+                    new_api: *new_api,
+                });
+            }
+            Action::MaskPath {
+                path,
+                new_api,
+                by_host,
+            } => {
+                let source = TreeSource {
+                    path: "/dev/null".to_owned(),
+                    recursive: false,
+                    by_host: *by_host,
+                    propagation: 0,
+                };
+                let tree = new_api.then(|| self.null_device(&source)).transpose()?;
+                let (null_path, path) = (nul("/dev/null"), nul(path));
+                let null = wire_source(tree, &null_path, &source);
+                self.put(
+                    step,
+                    &Op::MaskPath {
+                        null,
+                        path: path.text(),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::Hostname(name) => {
+                return self.path_op(step, name, |name| Op::Hostname { name });
+            }
+            Action::Domainname(name) => {
+                return self.path_op(step, name, |name| Op::Domainname { name });
+            }
+            Action::SessionKeyring(name) => {
+                return self.path_op(step, name, |name| Op::SessionKeyring { name });
+            }
+            Action::FindProgram { name, search, cwd } => {
+                let (name, search, cwd) = (nul(name), nul(search), nul(cwd));
+                self.put(
+                    step,
+                    &Op::FindProgram {
+                        name: name.text(),
+                        search: search.text(),
+                        cwd: cwd.text(),
+                    },
+                );
+                return Ok(());
+            }
+            Action::Umask(mask) => Op::Umask { mask: *mask },
+            Action::Ready => Op::Ready { listener },
+            Action::WaitStart => Op::WaitStart {},
+            Action::StartHook {
+                hook,
+                identity,
+                bounding,
+                inheritable,
+                environment,
+            } => {
+                self.hook(step, hook, (identity, *bounding, *inheritable), environment);
+                return Ok(());
+            }
+            Action::Limits(limits) => Op::Limits {
+                limits: limits
+                    .iter()
+                    .map(|limit| (limit.resource, (limit.soft, limit.hard)))
+                    .collect(),
+            },
+            Action::DropBounding { keep } => Op::DropBounding { keep: *keep },
+            Action::Identity(identity) => Op::Identity {
+                uid: identity.uid,
+                gid: identity.gid,
+                groups: identity.groups.clone(),
+            },
+            Action::WorkingDirectory { path, last } => {
+                return self.path_op(step, path, |path| Op::WorkingDirectory {
+                    path,
+                    last: *last,
+                });
+            }
+            Action::InheritableCapabilities(set) => {
+                Op::InheritableCapabilities { inheritable: *set }
+            }
+            Action::AmbientCapabilities(set) => Op::AmbientCapabilities { ambient: *set },
+            Action::Capabilities {
+                effective,
+                permitted,
+                inheritable,
+            } => Op::Capabilities {
+                effective: *effective,
+                permitted: *permitted,
+                inheritable: *inheritable,
+            },
+            Action::CloseOnExec { extra } => Op::CloseOnExec {
+                keep: (3..3 + extra).collect(),
+            },
+            Action::NoNewPrivileges => Op::NoNewPrivileges {},
+            Action::Filter { .. } => return self.filter(step),
+            Action::Execute {
+                name,
+                search,
+                args,
+                environment,
+                ..
+            } => {
+                let program = self
+                    .link
+                    .program
+                    .map(|program| self.pass(program))
+                    .transpose()?;
+                let (name, search, args, env) =
+                    (nul(name), nul(search), nuls(args), nuls(environment));
+                let (args, env) = (texts(&args), texts(&env));
+                self.put(
+                    step,
+                    &Op::Execute {
+                        name: name.text(),
+                        search: search.text(),
+                        args,
+                        env,
+                        program,
+                    },
+                );
+                return Ok(());
+            }
+        };
+        self.put(step, &simple);
+        Ok(())
+    }
+
+    fn path_op(
+        &mut self,
+        step: u32,
+        path: &str,
+        make: impl for<'x> FnOnce(Text<'x>) -> Op<'x>,
+    ) -> Result<()> {
+        let path: Nul = nul(path);
+        let op = make(path.text());
+        self.put(step, &op);
+        Ok(())
+    }
+
+    /// One clone of the null device serves every mask.
+    fn null_device(&mut self, source: &TreeSource) -> Result<u32> {
+        if let Some(known) = self.null {
+            return Ok(known);
+        }
+        let fd = match self.tree(source)? {
+            (Some(tree), _) => tree,
+            (None, _) => {
+                let null = nix::fcntl::open(
+                    "/dev/null",
+                    nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
+                    nix::sys::stat::Mode::empty(),
+                );
+                let null = null.map_err(|errno| Error::system("cannot open /dev/null", errno))?;
+                self.pass(null.as_fd())?
+            }
+        };
+        self.null = Some(fd);
+        Ok(fd)
+    }
+
+    fn filesystem(
+        &mut self,
+        step: u32,
+        fstype: &str,
+        source: Option<&str>,
+        options: &MountOptions,
+        target: &str,
+        (real_directory, new_api): (bool, bool),
+    ) {
+        let (kind, target) = (nul(fstype), nul(target));
+        if !new_api {
+            let (source, data) = (nul(source.unwrap_or(fstype)), nul(&options.mount2_data()));
+            let (fstype, source, data, target) =
+                (kind.text(), source.text(), data.text(), target.text());
+            self.put(
+                step,
+                &Op::MountLegacy {
+                    fstype,
+                    source,
+                    flags: options.mount2_flags(),
+                    data,
+                    target,
+                    real_directory,
+                },
+            );
+            return;
+        }
+        let source = source.map(nul);
+        let flags = SUPERBLOCK
+            .iter()
+            .filter(|(flag, _)| options.superblock & flag != 0);
+        let mut pairs: Vec<(Nul, Option<Nul>)> = flags
+            .filter_map(|(_, name)| name.map(|name| (nul(name), None)))
+            .collect();
+        pairs.extend(
+            options
+                .data
+                .iter()
+                .map(|(key, value)| (nul(key), value.as_deref().map(nul))),
+        );
+        let op = Op::MountFilesystem {
+            fstype: kind.text(),
+            source: source.as_ref().map(Nul::text),
+            options: pairs
+                .iter()
+                .map(|(key, value)| (key.text(), value.as_ref().map(Nul::text)))
+                .collect(),
+            attributes: options.set,
+            target: target.text(),
+            real_directory,
+        };
+        self.put(step, &op);
+    }
+
+    fn hook(
+        &mut self,
+        step: u32,
+        hook: &crate::config::Hook,
+        (identity, bounding, inheritable): (&crate::plan::Identity, u64, u64),
+        environment: &[String],
+    ) {
+        let (path, args, env) = (nul(&hook.path), nuls(&hook.args), nuls(environment));
+        let (before, after) = (&self.link.hook_state.0, &self.link.hook_state.1);
+        let call = HookCall {
+            path: path.text(),
+            args: texts(&args),
+            env: texts(&env),
+            timeout: hook.timeout.map(|seconds| seconds.saturating_mul(1000)),
+            before: before.as_bytes(),
+            after: after.as_bytes(),
+            lifetime: PhantomData,
+        };
+        let groups = identity.groups.clone();
+        let op = Op::Hook {
+            call,
+            uid: identity.uid,
+            gid: identity.gid,
+            groups,
+            bounding,
+            inheritable,
+        };
+        op.put(step, &mut self.bytes);
+        self.count += 1;
+    }
+
+    fn filter(&mut self, step: u32) -> Result<()> {
+        let Some(given) = &self.link.config.seccomp else {
+            return Ok(());
+        };
+        let filter = seccomp::compile(given)?;
+        self.put(
+            step,
+            &Op::Filter {
+                flags: filter.flags,
+                program: &filter.program,
+            },
+        );
+        Ok(())
+    }
+}
