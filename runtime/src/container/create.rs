@@ -260,6 +260,7 @@ impl ContainerBuilder {
             pipes,
             terminal,
             init,
+            created: Some(record),
             warnings: prepared.plan.warnings.clone(),
         })
     }

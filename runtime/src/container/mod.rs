@@ -22,7 +22,7 @@ pub use time::timestamp;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
-use record::InitId;
+use record::{InitId, Record};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ pub struct Container {
     terminal: Option<OwnedFd>,
     /// From the clone, when this handle's `create` made it: needs no pidfd_open(2).
     init: Option<(InitId, OwnedFd)>,
+    /// What this handle's `create` wrote: a complete record never changes.
+    created: Option<Record>,
     warnings: Vec<String>,
 }
 
@@ -61,6 +63,7 @@ impl Container {
             pipes: Pipes::default(),
             terminal: None,
             init: None,
+            created: None,
             warnings: Vec::new(),
         };
         container.entry()?;
@@ -104,6 +107,16 @@ impl Container {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The record, from memory if the directory still is the container that this handle created.
+    fn record(&self, entry: &Entry) -> Result<Record> {
+        match &self.created {
+            Some(record) if entry.read_nonce().as_ref() == Some(&record.nonce) => {
+                Ok(record.clone())
+            }
+            _ => entry.record(),
+        }
     }
 
     fn store(&self) -> Store {

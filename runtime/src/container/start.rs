@@ -33,12 +33,9 @@ impl Container {
         let entry = self.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
         fault.point();
-        let record = entry.record()?;
+        let record = self.record(&entry)?;
         // Our own connection answers whether it is created: one wake-up of init, not two.
-        if let Some(status) = state::without_asking_init(&record)? {
-            return Err(refusal(status));
-        }
-        let init = record.init.as_ref().and_then(prove).ok_or_else(stopped)?;
+        let init = state::alive(&record)?.map_err(refusal)?;
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
         let page = fresh_page(&self.settings.state_root)?;

@@ -196,31 +196,29 @@ pub(crate) fn prove(init: &InitId) -> Option<Proven> {
 }
 
 pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
-    match without_asking_init(record)? {
-        Some(status) => Ok(status),
-        None => Ok(if entry.is_listening()? {
-            Status::Created
-        } else {
-            Status::Running
-        }),
+    match alive(record)? {
+        Err(status) => Ok(status),
+        Ok(_) if entry.is_listening()? => Ok(Status::Created),
+        Ok(_) => Ok(Status::Running),
     }
 }
 
-/// `None`: created or running, which only the start socket tells apart.
-pub(crate) fn without_asking_init(record: &Record) -> Result<Option<Status>> {
+/// Init, if the container is created or running, which only the start socket tells apart; else
+/// the status.
+pub(crate) fn alive(record: &Record) -> Result<std::result::Result<Proven, Status>> {
     if !record.complete {
-        return Ok(Some(Status::Creating));
+        return Ok(Err(Status::Creating));
     }
-    let alive = record
-        .init
-        .as_ref()
-        .and_then(prove)
-        .is_some_and(|init| !init.stat.zombie);
-    if !alive {
-        return Ok(Some(Status::Stopped));
-    }
+    let init = record.init.as_ref().and_then(prove);
+    let Some(init) = init.filter(|init| !init.stat.zombie) else {
+        return Ok(Err(Status::Stopped));
+    };
     let frozen = Cgroup::open_freezer(&record.cgroup, &record.nonce)?.is_frozen()?;
-    Ok(frozen.then_some(Status::Paused))
+    Ok(if frozen {
+        Err(Status::Paused)
+    } else {
+        Ok(init)
+    })
 }
 
 fn state_of(entry: &Entry, record: &Record) -> Result<State> {

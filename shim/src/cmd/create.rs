@@ -33,7 +33,10 @@ pub(crate) fn run(
     let foreground = (!detach)
         .then(|| Foreground::enter(!invocation.has("no-subreaper")))
         .transpose()?;
-    let container = created(runtime, invocation, log, preserved)?;
+    let container = created(runtime, invocation, log, preserved).map_err(|failure| {
+        let terminal = failure.path.as_deref() == Some("process.terminal") && !detach;
+        if terminal { Failure::plain("process.terminal: a terminal in the foreground is not supported by this release; use --detach and --console-socket") } else { failure }
+    })?;
     let process = match container.start() {
         Ok(process) => process,
         Err(error) => {
