@@ -46,13 +46,13 @@ fn make_last(root: Fd, path: &[u8], missing: Missing) -> Option<OwnedFd> {
     name.push(0);
     let parent = [b"./", components.join(&b'/').as_slice(), b"\0"].concat();
     let parent = sys::openat2(root, &parent, sys::O_PATH | sys::o::DIRECTORY).ok()?;
-    let walk = Walk {
-        root: parent.fd(),
-        above: Vec::new(),
-        links: 0,
-    };
-    let fd = walk.enter(&name, missing, true).ok()?;
-    (!sys::stat(fd.fd()).ok()?.is_symlink()).then_some(fd)
+    if missing == Missing::MakeFile {
+        let flags = sys::O_CREAT | sys::O_EXCL | sys::o::NOFOLLOW;
+        return sys::openat(parent.fd(), &name, flags, 0o644).ok();
+    }
+    sys::mkdirat(parent.fd(), &name, 0o755).ok()?;
+    let flags = sys::O_PATH | sys::o::NOFOLLOW | sys::o::DIRECTORY;
+    sys::openat(parent.fd(), &name, flags, 0).ok()
 }
 
 /// The directory that holds `path`'s last component, made if missing, and that component with a NUL.

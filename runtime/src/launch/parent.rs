@@ -3,6 +3,7 @@
 
 use super::hooks::{Surroundings, run_all};
 use super::{idmap, image, link::Program, spawn};
+use crate::cgroup::Cgroup;
 use crate::config::Rlimit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Action, HostTask, Plan, Side, Step};
@@ -53,6 +54,7 @@ pub(crate) struct Surround<'a> {
     pub(crate) bundle: &'a str,
     pub(crate) state_root: &'a Path,
     pub(crate) privileged: bool,
+    pub(crate) cgroup: Option<&'a Cgroup>,
     pub(crate) control: OwnedFd,
 }
 
@@ -165,7 +167,7 @@ fn finish(
         .skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
     for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
         progress.before(index)?;
-        host_step(created.pid, step)?;
+        host_step(created.pid, around.cgroup, step)?;
     }
     loop {
         let deadline = Instant::now() + SETUP_DEADLINE;
@@ -230,9 +232,13 @@ fn words(step: u32, steps: &[Step]) -> String {
         .map_or_else(|| "unknown".to_owned(), |step| step.action.to_string())
 }
 
-fn host_step(pid: i32, step: &Step) -> Result<()> {
-    match &step.action {
-        Action::OomScore(score) => oom_score(pid, *score),
+/// What the host does beside init, which goes on meanwhile.
+fn host_step(pid: i32, cgroup: Option<&Cgroup>, step: &Step) -> Result<()> {
+    match (&step.action, cgroup) {
+        (Action::OomScore(score), _) => oom_score(pid, *score),
+        (Action::CgroupDevices(rules), Some(cgroup)) => cgroup
+            .apply_devices(rules)
+            .map_err(|error| error.at(&step.path)),
         _ => Ok(()), // what comes before the clone was done by the caller
     }
 }

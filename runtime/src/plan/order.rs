@@ -41,6 +41,12 @@ pub(crate) fn compile(
     namespaces::stage1(config, facts, &mut steps);
 
     steps.side = Side::Host;
+    // While init mounts: loading a filter takes as long as several mounts. In force before READY, and before any
+    // program of the container's or its hooks'; init itself may make every device (the default rules say so too).
+    if !config.resources.devices.is_empty() && !facts.cgroup_directories.0.is_empty() {
+        let rules = config.resources.devices.clone();
+        steps.push("linux.resources.devices", Action::CgroupDevices(rules));
+    }
     // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
     // In a new user namespace it waits for the turn that writes the maps.
     let score = config
@@ -96,6 +102,13 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
     let writes = cgroup::compile(&config.resources, &facts.cgroup)?;
     let directories = facts.cgroup_directories.clone();
     if directories.0.is_empty() {
+        if !config.resources.devices.is_empty() {
+            let path = "linux.resources.devices";
+            return Err(vec![Error::unsupported(
+                path,
+                "the container has no cgroup",
+            )]);
+        }
         if let Some(write) = writes.first() {
             return Err(vec![Error::unsupported(
                 &write.config_path,
@@ -107,12 +120,6 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
     steps.push("linux.cgroupsPath", Action::CreateCgroup { directories });
     for write in writes {
         steps.push(write.config_path.clone(), Action::CgroupWrite(write));
-    }
-    if !config.resources.devices.is_empty() {
-        steps.push(
-            "linux.resources.devices",
-            Action::CgroupDevices(config.resources.devices.clone()),
-        );
     }
     Ok(())
 }
