@@ -142,7 +142,6 @@ fn create_one(
             ..place.clone()
         },
         owner,
-        mount,
         dir,
     })
 }

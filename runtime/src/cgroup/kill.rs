@@ -54,11 +54,7 @@ impl Cgroup {
     /// Removes the directories if all are ours and nothing is in them, and says whether that is so:
     /// the usual end, for which nobody needs to be looked for.
     pub(crate) fn remove_if_empty(&self) -> bool {
-        let gone = |node: &Node| {
-            let name = node.name().ok();
-            let removed = name.map(|name| dir::remove(node.mount.as_fd(), &name));
-            matches!(removed, Some(Ok(()) | Err(Errno::ENOENT)))
-        };
+        let gone = |node: &Node| matches!(node.rmdir(), Ok(()) | Err(Errno::ENOENT));
         self.nodes.iter().all(|node| node.owner == Owner::Ours) && self.nodes.iter().all(gone)
     }
 
@@ -71,10 +67,7 @@ impl Cgroup {
             match (node.owner, node.place.existing) {
                 (Owner::Ours, _) => remove_ours(node, deadline)?,
                 (Owner::Nobody, false) => {
-                    let name = node
-                        .name()
-                        .map_err(|errno| node.error("cannot remove", errno))?;
-                    let _ = dir::remove(node.mount.as_fd(), &name); // in use: it isn't ours
+                    let _ = node.rmdir(); // in use: it isn't ours
                 }
                 (Owner::Nobody, true) | (Owner::Foreign, _) => {}
             }
@@ -190,17 +183,16 @@ fn await_exits(processes: &[OwnedFd], time: Duration) -> Result<(), Error> {
 
 fn remove_ours(node: &Node, deadline: Instant) -> Result<(), Error> {
     let fail = |errno| node.error("cannot remove", errno);
-    let name = node.name().map_err(fail)?;
     let mut pause = FIRST_PAUSE;
     loop {
-        match dir::remove(node.mount.as_fd(), &name) {
+        match node.rmdir() {
             Ok(()) | Err(Errno::ENOENT) => return Ok(()),
             Err(Errno::EBUSY) => {}
             Err(errno) => return Err(fail(errno)),
         }
         dir::remove_below(node.dir()).map_err(fail)?;
         // Without children it goes at once.
-        if dir::remove(node.mount.as_fd(), &name).is_ok() {
+        if node.rmdir().is_ok() {
             return Ok(());
         }
         let Some(left) = until(deadline) else {

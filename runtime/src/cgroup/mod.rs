@@ -35,6 +35,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 
 pub(crate) use device_filter::program as device_program;
 pub(crate) use devices::lines as device_lines;
@@ -58,7 +59,6 @@ pub(crate) struct Cgroup {
 struct Node {
     place: Directory,
     owner: Owner,
-    mount: OwnedFd,
     dir: OwnedFd,
 }
 
@@ -246,22 +246,19 @@ impl Cgroup {
 impl Node {
     /// `None` if there is no such directory or no such mount any more.
     fn open(place: &Directory, nonce: &str) -> Result<Option<Node>, Errno> {
-        let opened = dir::open_mount(&place.mount).and_then(|mount| {
-            let dir = dir::open(mount.as_fd(), &*place.path)?;
-            Ok((mount, dir))
-        });
-        let (mount, dir) = match opened {
+        // By its path: the mount is the host's own, and every command opens all hierarchies.
+        let dir = match dir::open(AT_FDCWD, &*place.display()) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             opened => opened?,
         };
-        if !is_cgroup(dir.as_fd(), place)? {
+        let owner = stamp::owner(dir.as_fd(), nonce)?;
+        // Our mark says that it is a cgroup, too: only a cgroup is ever marked.
+        if owner != Owner::Ours && !is_cgroup(dir.as_fd(), place)? {
             return Ok(None);
         }
-        let owner = stamp::owner(dir.as_fd(), nonce)?;
         Ok(Some(Node {
             place: place.clone(),
             owner,
-            mount,
             dir,
         }))
     }
@@ -270,8 +267,9 @@ impl Node {
         self.dir.as_fd()
     }
 
-    fn name(&self) -> Result<CString, Errno> {
-        CString::new(&*self.place.path).map_err(|_| Errno::EINVAL)
+    fn rmdir(&self) -> Result<(), Errno> {
+        let path = CString::new(self.place.display()).map_err(|_| Errno::EINVAL)?;
+        dir::remove(AT_FDCWD, &path)
     }
 
     fn error(&self, what: &str, errno: Errno) -> Error {

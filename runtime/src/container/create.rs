@@ -242,7 +242,7 @@ impl ContainerBuilder {
             .and_then(|()| {
                 fault.point();
                 record.complete = true;
-                entry.write(&record)?;
+                entry.complete()?;
                 fault.point();
                 launch::commit(around.control.as_fd())
             });
@@ -373,6 +373,12 @@ impl Progress for Watch<'_> {
         };
         self.entry.write_init(&init)?;
         self.record.init = Some(init);
+        self.fault.point();
+        let complete = Record {
+            complete: true,
+            ..self.record.clone()
+        };
+        self.entry.prepare(&complete)?;
         self.fault.point();
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use super::kill::KILL_DEADLINE;
-use super::record::InitId;
+use super::record::{InitId, Record};
 use super::state::{self, Proven, prove};
 use super::store::{Entry, LOCK_DEADLINE, Lock, Store, Stored};
 use super::{Container, Status};
@@ -33,7 +33,7 @@ impl Container {
         let fault = Fault::new(self.settings.stop_at);
         let entry = self.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
-        let record = entry.record()?;
+        let record = self.record(&entry)?;
         match state::status(&entry, &record)? {
             Status::Stopped | Status::Created | Status::Creating => {}
             status => {
@@ -44,7 +44,7 @@ impl Container {
                 return Err(Error::new(ErrorKind::InvalidState, words));
             }
         }
-        remove(&entry, &fault)
+        remove(&entry, Some(&record), &fault)
     }
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn force(settings: &Settings, id: &str) -> Result<()> {
         other => other?,
     };
     match lock(&entry) {
-        Ok(_lock) => remove(&entry, &fault),
+        Ok(_lock) => remove(&entry, None, &fault),
         // Its creator has undone everything meanwhile.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -77,9 +77,12 @@ fn lock(entry: &Entry) -> Result<Lock> {
 }
 
 /// Kills, empties, removes; each part is done or harmless to do again.
-fn remove(entry: &Entry, fault: &Fault) -> Result<()> {
+fn remove(entry: &Entry, known: Option<&Record>, fault: &Fault) -> Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
-    let (init, cgroup) = what_is_ours(entry)?;
+    let (init, cgroup) = match known {
+        Some(record) => from_record(entry, record)?,
+        None => what_is_ours(entry)?,
+    };
     fault.point();
     end_hook(entry);
     if let Some(id) = &init
@@ -110,19 +113,20 @@ fn end_hook(entry: &Entry) {
     }
 }
 
+fn from_record(entry: &Entry, record: &Record) -> Result<(Option<InitId>, Cgroup)> {
+    let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
+    Ok((record.init.clone().or_else(|| entry.read_init()), cgroup))
+}
+
 /// From the record; where it is damaged, from the two links and the stamps on the cgroups.
 fn what_is_ours(entry: &Entry) -> Result<(Option<InitId>, Cgroup)> {
-    let init = entry.read_init();
     match entry.read() {
-        Stored::Whole(record) => {
-            let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
-            Ok((record.init.or(init), cgroup))
-        }
+        Stored::Whole(record) => from_record(entry, &record),
         Stored::Damaged => {
             let layout = Layout::probe()?;
             // Without a nonce nothing was made yet: it is written before the first side effect.
             let nonce = entry.read_nonce().unwrap_or_else(|| "none".to_owned());
-            Ok((init, Cgroup::find(&layout, &nonce)?))
+            Ok((entry.read_init(), Cgroup::find(&layout, &nonce)?))
         }
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 const RECORD: &str = "state.json";
 /// The first record has a name of its own: a rename over a file makes some filesystems write at once.
 const INTENT: &str = "intent.json";
+const PREPARED: &str = ".state.json.new";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
 const HOOK: &str = "hook";
@@ -175,15 +176,17 @@ impl Entry {
         self.write_new(INTENT, record)
     }
 
-    /// The record, whole or not at all; what it replaces is the intent's meaning, not its file.
-    pub(crate) fn write(&self, record: &Record) -> Result<()> {
-        self.write_new(".state.json.new", record)?;
-        let renamed = std::fs::rename(self.path.join(".state.json.new"), self.path.join(RECORD));
+    /// The record as it will be, under a name that nobody reads: written while init works.
+    pub(crate) fn prepare(&self, record: &Record) -> Result<()> {
+        self.write_new(PREPARED, record)
+    }
+
+    /// The prepared record becomes the record, whole or not at all.
+    pub(crate) fn complete(&self) -> Result<()> {
+        let renamed = std::fs::rename(self.path.join(PREPARED), self.path.join(RECORD));
         renamed.map_err(|error| {
-            Error::system(
-                format!("cannot write the state of container {}", self.id),
-                error,
-            )
+            let what = format!("cannot write the state of container {}", self.id);
+            Error::system(what, error)
         })
     }
 

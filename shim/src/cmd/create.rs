@@ -51,7 +51,7 @@ pub(crate) fn run(
     };
     let status = foreground.wait(&process)?;
     if !invocation.has("keep") {
-        runtime.force_delete(container.id())?;
+        container.delete()?;
     }
     Ok(status.shell_code().unwrap_or(1))
 }
