@@ -126,7 +126,7 @@ impl ContainerBuilder {
         self
     }
 
-    /// Keeps the terminal's master: [`Container::take_terminal`]. For `process.terminal`.
+    /// Keeps the terminal's master: [`Container::take_terminal`](crate::Container::take_terminal). For `process.terminal`.
     pub fn pty(mut self) -> Self {
         self.pty = true;
         self
