@@ -332,6 +332,9 @@ fn host_steps(plan: &Plan, cgroup: Option<&Cgroup>, fault: &Fault) -> Result<()>
     for step in plan.steps.iter().take_while(|step| step.side == Side::Host) {
         match &step.action {
             Action::CgroupWrite(write) => cgroup.apply(std::slice::from_ref(write))?,
+            Action::CgroupDevices(rules) => cgroup
+                .apply_devices(rules)
+                .map_err(|error| error.at(&step.path))?,
             _ => continue,
         }
         fault.point();

@@ -187,7 +187,10 @@ impl Entry {
         renamed.map_err(|error| {
             let what = format!("cannot write the state of container {}", self.id);
             Error::system(what, error)
-        })
+        })?;
+        // It would speak for a record that is lost later.
+        let _ = std::fs::remove_file(self.path.join(INTENT)); // read only while there is no record
+        Ok(())
     }
 
     fn write_new(&self, name: &str, record: &Record) -> Result<()> {

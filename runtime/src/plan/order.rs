@@ -41,11 +41,10 @@ pub(crate) fn compile(
     namespaces::stage1(config, facts, &mut steps);
 
     steps.side = Side::Host;
-    // While init mounts: loading a filter takes as long as several mounts. In force before READY, and before any
-    // program of the container's or its hooks'; init itself may make every device (the default rules say so too).
-    if !config.resources.devices.is_empty() && !facts.cgroup_directories.0.is_empty() {
-        let rules = config.resources.devices.clone();
-        steps.push("linux.resources.devices", Action::CgroupDevices(rules));
+    // cgroup v2, while init mounts: loading a filter takes as long as several mounts, and it comes into force at
+    // once. Before READY, and before any program of the container's or its hooks'.
+    if facts.cgroup.version == cgroup::Version::V2 {
+        device_rules(config, facts, &mut steps);
     }
     // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
     // In a new user namespace it waits for the turn that writes the maps.
@@ -121,7 +120,18 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
     for write in writes {
         steps.push(write.config_path.clone(), Action::CgroupWrite(write));
     }
+    // A v1 list is written line by line, from "deny all" on: init must not meet it half written.
+    if facts.cgroup.version != cgroup::Version::V2 {
+        device_rules(config, facts, steps);
+    }
     Ok(())
+}
+
+fn device_rules(config: &Config, facts: &Facts, steps: &mut Steps) {
+    if !config.resources.devices.is_empty() && !facts.cgroup_directories.0.is_empty() {
+        let rules = config.resources.devices.clone();
+        steps.push("linux.resources.devices", Action::CgroupDevices(rules));
+    }
 }
 
 /// The root filesystem's place on the host.

@@ -126,6 +126,8 @@ fn damaged(scene: &mut Scene<'_>, spoil: fn(&str) -> Option<String>) -> Check {
 fn misled(scene: &mut Scene<'_>, boot_id: Option<&str>) -> Check {
     longshore_only(scene)?;
     let stranger = Stranger::start()?;
+    // Start times are counted in ticks of 10 ms: the stranger must have another one than the container.
+    std::thread::sleep(std::time::Duration::from_millis(25));
     for verbs in [&["kill", "delete"][..], &[]] {
         let pid = begin(scene, Life::Running)?;
         let directory = scene.path("state").join(&scene.id);
