@@ -20,7 +20,8 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-tools ca-certificates
 
-.PHONY: build install demo test test-unit test-spec test-robust bench soak check fuzz packages-build packages-test clean
+# Phony: cargo knows best what is out of date.
+.PHONY: build build-spec install demo test test-unit test-spec test-robust bench soak check fuzz packages-build packages-test clean
 
 build: packages-build
 	cargo build --release --locked -p longshore-shim --target $(TRIPLE)
@@ -39,15 +40,15 @@ test-unit:
 	cargo test --locked --workspace --exclude longshore-init
 	cargo test --locked -p longshore-init
 
-$(TOOLS)/spec-tests: packages-build
+build-spec: packages-build
 	cargo build --release --locked -p longshore-spec-tests
 
-test-spec: build $(TOOLS)/spec-tests
+test-spec: build build-spec
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --cgroup2-view
 	$(TOOLS)/spec-tests --runtime "$$(command -v $(RUNC))"
 
-test-robust: build $(TOOLS)/spec-tests
+test-robust: build build-spec
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore
 
 bench: build packages-test
@@ -58,7 +59,7 @@ bench: build packages-test
 	    --library $(CURDIR)/$(TOOLS)/examples/bench_server
 
 # The long counts: CI runs a tenth of them.
-soak: build packages-test $(TOOLS)/spec-tests
+soak: build packages-test build-spec
 	LONGSHORE_SOAK=1 cargo test --release --locked -p longshore --tests
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore --soak
 
