@@ -226,8 +226,8 @@ impl Init<'_> {
         Ok(sys::default_signal(SIGPIPE)?)
     }
 
-    /// A filter that kills or denies what follows must not look like a success: the page says EXECING
-    /// before the filter goes in, and nothing but capset and execve runs after it.
+    /// Nothing but capset and execve runs after it; what the page is told is told by plain stores, which no
+    /// filter can deny.
     pub(crate) fn filter(&mut self, flags: u32, program: &[u8]) -> Outcome {
         Ok(sys::install_filter(flags, program)?)
     }
