@@ -4,6 +4,7 @@
 use crate::program::{FRAME_SIZE, Frame, PAGE_SIZE, ResultPage, frame, phase};
 use crate::run::{Failure, Init, Outcome};
 use crate::sys::{self, Fd, OwnedFd};
+use alloc::vec::Vec;
 
 impl Init<'_> {
     /// Stage 1 makes init, tells the host, and is done. The child goes on with the next operation.
@@ -44,24 +45,38 @@ impl Init<'_> {
     }
 
     /// Waits for the host's word. The host's end means: undo, and nothing of init is worth keeping.
-    fn hear(&self, kind: u32) -> Outcome {
+    fn hear(&self, kind: u32) -> Result<Vec<OwnedFd>, Failure> {
         let mut bytes = [0u8; FRAME_SIZE];
         match sys::receive(self.control, &mut bytes)? {
             (0, _) => sys::exit(1),
-            (len, _)
+            (len, descriptors)
                 if Frame::from_bytes(&bytes[..len]).is_some_and(|frame| frame.kind == kind) =>
             {
-                Ok(())
+                Ok(descriptors)
             }
             _ => Err(sys::EIO.into()),
         }
+    }
+
+    /// The host went on while we were on our way; what it opened goes where the operations look for it.
+    pub(crate) fn receive(&mut self, numbers: &[u32]) -> Outcome {
+        let descriptors = self.hear(frame::DESCRIPTORS)?;
+        if descriptors.len() != numbers.len() {
+            return Err(sys::EIO.into());
+        }
+        for (descriptor, number) in descriptors.iter().zip(numbers) {
+            let number = Fd::from_wire(*number);
+            sys::dup_to(descriptor.fd(), number)?;
+            sys::set_cloexec(number, true)?;
+        }
+        Ok(())
     }
 
     /// The host does its half of the step that the page names.
     pub(crate) fn sync(&mut self) -> Outcome {
         let step = self.step();
         self.say(frame::SYNC, step)?;
-        self.hear(frame::GO)
+        self.hear(frame::GO).map(drop)
     }
 
     /// Listening comes before READY: from then on a connect() proves "created".
@@ -104,12 +119,12 @@ impl Init<'_> {
             return None;
         }
         let mut bytes = [0u8; FRAME_SIZE];
-        let (len, page) = sys::receive(connection.fd(), &mut bytes).ok()?;
+        let (len, descriptors) = sys::receive(connection.fd(), &mut bytes).ok()?;
         let request = Frame::from_bytes(&bytes[..len])?;
         if request.kind != frame::START {
             return None;
         }
-        map_page(page?.fd())
+        map_page(descriptors.first()?.fd())
     }
 }
 

@@ -384,6 +384,8 @@ operations! {
     45 Baseline {}
     46 ControllingTerminal {}
     47 TargetReadonly { target: Text<'a>, new_api: bool }
+    /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
+    48 Receive { numbers: Vec<u32> }
 }
 
 /// What init and stage 1 tell the host: four numbers, descriptors beside.
@@ -408,6 +410,8 @@ pub(crate) mod frame {
     pub(crate) const COMMIT: u32 = 5;
     /// `start`: execute the program; a fresh result page comes along.
     pub(crate) const START: u32 = 6;
+    /// Host: what depends on the cgroup is open, and comes along.
+    pub(crate) const DESCRIPTORS: u32 = 7;
 }
 
 /// Bytes of a frame.

@@ -175,6 +175,7 @@ impl<'p> Init<'p> {
     fn perform(&mut self, op: &Op<'p>) -> Outcome {
         match op {
             Op::Descriptors { keep, move_to } => self.descriptors(keep, move_to),
+            Op::Receive { numbers } => self.receive(numbers),
             Op::Baseline {} => self.baseline(),
             Op::JoinNamespace { fd, kind } => Ok(sys::setns(Fd::from_wire(*fd), *kind)?),
             Op::Unshare { flags } => Ok(sys::unshare(*flags)?),

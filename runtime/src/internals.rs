@@ -67,7 +67,7 @@ pub fn link(json: &[u8]) -> crate::Result<bool> {
     };
     let null = std::fs::File::open("/dev/null")
         .map_err(|error| crate::Error::system("cannot open /dev/null", error))?;
-    let (listener, control) = crate::sys::socket::pair()
+    let (_, control) = crate::sys::socket::pair()
         .map_err(|errno| crate::Error::system("cannot make a socket pair", errno))?;
     let facts = facts();
     let link = Link {
@@ -76,12 +76,10 @@ pub fn link(json: &[u8]) -> crate::Result<bool> {
         facts: &facts,
         rootfs: "/bundle/rootfs",
         state_root: std::path::Path::new("/tmp"),
-        cgroup: None,
         stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
         extra: &[],
         console: Some(null.as_fd()),
         program: None,
-        listener,
         control,
         hook_state: (String::new(), String::new()),
         stop_at_steps: false,

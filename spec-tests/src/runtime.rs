@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub setup: String,
     /// Descriptors the caller leaves open, with their numbers.
     pub fds: Vec<(OwnedFd, RawFd)>,
+    /// Signals the caller ignores; it has every other one at its default.
+    pub ignored: &'static [i32],
     /// Further environment of the caller.
     pub env: Vec<(&'static str, &'static str)>,
     /// What the runtime reads.
@@ -103,6 +105,7 @@ impl Call {
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stdout).stderr(File::create_new(&err)?);
         sys::pass_fds(&mut command, &self.fds)?;
+        sys::ignore_only(&mut command, self.ignored);
         let child = command.spawn()?;
         let pidfd = sys::pidfd_open(i32::try_from(child.id()).map_err(io::Error::other)?)?;
         Ok(Running {

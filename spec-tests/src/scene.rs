@@ -33,6 +33,8 @@ pub(crate) struct Scene<'s> {
     pub program: PathBuf,
     /// Shell commands run as the runtime's caller in a mount namespace of their own.
     pub setup: &'static str,
+    /// Signals that the runtime's caller ignores.
+    pub ignored: &'static [i32],
     /// A process whose namespaces the config may name.
     pub holder: Option<Holder>,
     /// Processes to reap at the end: we are the subreaper of detached containers.
@@ -58,6 +60,7 @@ impl<'s> Scene<'s> {
             config,
             program: suite.runtime.path.clone(),
             setup: "",
+            ignored: &[],
             holder: None,
             pids: RefCell::default(),
             used: Cell::new(false),
@@ -121,6 +124,7 @@ impl<'s> Scene<'s> {
             dir: self.dir.clone(),
             setup: self.setup.to_owned(),
             fds: Vec::new(),
+            ignored: self.ignored,
             env: Vec::new(),
             stdin: None,
             stdout: None,

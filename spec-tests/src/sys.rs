@@ -67,6 +67,30 @@ pub(crate) fn pass_fds(command: &mut Command, fds: &[(OwnedFd, RawFd)]) -> io::R
     Ok(())
 }
 
+/// Gives the child the signals of a plain shell, whatever the harness was started with: all at their
+/// defaults, but for those it shall ignore. By the system call: libc hides the two it uses itself.
+pub(crate) fn ignore_only(command: &mut Command, ignored: &'static [i32]) {
+    let hook = move || {
+        for signal in (1..=64).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(signal)) {
+            let disposition = if ignored.contains(&signal) {
+                libc::SIG_IGN
+            } else {
+                libc::SIG_DFL
+            };
+            let action = [disposition, 0, 0, 0]; // no flags, no restorer, empty mask
+            // SAFETY: the kernel reads a struct sigaction of four words with an eight byte mask.
+            let set =
+                unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, 0, 8) };
+            if set != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the hook only makes a system call and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+}
+
 /// Occupies the low descriptor numbers, so that neither std's exec-status pipe
 /// nor a file of another thread sits on a number that a test hands out.
 pub(crate) fn reserve_low_fds() -> io::Result<Vec<File>> {

@@ -1,6 +1,7 @@
 //! Sockets and pipes.
 
 use super::*;
+use alloc::vec::Vec;
 
 /// A datagram socket for interface requests.
 pub(crate) fn inet_socket() -> Result<OwnedFd> {
@@ -26,32 +27,30 @@ struct MsgHdr {
     flags: i32,
 }
 
-/// A control message that carries one descriptor. cmsg(3)
+/// A control message that carries descriptors, as many as the kernel lets one carry (SCM_MAX_FD, 253). cmsg(3)
 #[repr(C, align(8))]
 struct Rights {
     len: usize,
     level: i32,
     kind: i32,
-    fd: i32,
-    pad: i32,
+    fds: [i32; 254],
 }
 
 const SOL_SOCKET: i32 = 1;
 
 const SCM_RIGHTS: i32 = 1;
 
-const RIGHTS_LEN: usize = 20;
+/// Bytes of a control message before its descriptors.
+const RIGHTS_HEAD: usize = 16;
 
 /// Sends `bytes` with at most one descriptor. sendmsg(2)
 pub(crate) fn send(socket: Fd, bytes: &[u8], descriptor: Option<Fd>) -> Result<()> {
     const MSG_NOSIGNAL: usize = 0x4000;
-    let fd = descriptor.map_or(-1, |fd| fd.0);
     let mut rights = Rights {
-        len: RIGHTS_LEN,
+        len: RIGHTS_HEAD + 4,
         level: SOL_SOCKET,
         kind: SCM_RIGHTS,
-        fd,
-        pad: 0,
+        fds: [descriptor.map_or(-1, |fd| fd.0); 254],
     };
     let mut iov = IoVec {
         base: bytes.as_ptr(),
@@ -64,7 +63,7 @@ pub(crate) fn send(socket: Fd, bytes: &[u8], descriptor: Option<Fd>) -> Result<(
         iov_len: 1,
         control: (&raw mut rights).cast(),
         control_len: if descriptor.is_some() {
-            size_of::<Rights>()
+            RIGHTS_HEAD + 8
         } else {
             0
         },
@@ -78,15 +77,14 @@ pub(crate) fn send(socket: Fd, bytes: &[u8], descriptor: Option<Fd>) -> Result<(
     }
 }
 
-/// Receives a message and the one descriptor that may come with it; 0 bytes at end of file. recvmsg(2)
-pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+/// Receives a message and the descriptors that come with it; 0 bytes at end of file. recvmsg(2)
+pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
     let mut rights = Rights {
         len: 0,
         level: 0,
         kind: 0,
-        fd: -1,
-        pad: 0,
+        fds: [-1; 254],
     };
     let mut iov = IoVec {
         base: buffer.as_mut_ptr(),
@@ -107,10 +105,16 @@ pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Option<Ow
             other => break other?,
         }
     };
-    let came = message.control_len >= RIGHTS_LEN
+    let came = message.control_len >= RIGHTS_HEAD
         && rights.level == SOL_SOCKET
         && rights.kind == SCM_RIGHTS;
-    Ok((count, came.then_some(OwnedFd(Fd(rights.fd)))))
+    let number = if came {
+        rights.len.saturating_sub(RIGHTS_HEAD) / size_of::<i32>()
+    } else {
+        0
+    };
+    let descriptors = rights.fds.iter().take(number);
+    Ok((count, descriptors.map(|fd| OwnedFd(Fd(*fd))).collect()))
 }
 
 pub(crate) fn listen(socket: Fd, backlog: usize) -> Result<()> {

@@ -8,7 +8,7 @@
 //! devices, device_filter device rules -> v1 lines, v2 program       pure
 //! Cgroup::create         make and mark the directories
 //! Cgroup::open, find     the same from the record, or without one
-//! apply, apply_devices, join_files, v2_dir
+//! apply, apply_devices, join_file, v2_dir
 //! processes, kill, remove, freeze, thaw, is_frozen, oom_kills
 //! ```
 //!
@@ -162,27 +162,21 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Descriptors that a process joins by writing `0` to each. `tasks` moves
-    /// the writing thread, which for a process of one thread is all of it and
-    /// spares the lock that `cgroup.procs` takes against every fork and exit
-    /// of the machine; cgroup2 has only the latter, and is left out for a
-    /// process that is born in it.
-    pub(crate) fn join_files(&self, born_in_v2: bool) -> Result<Vec<OwnedFd>, Error> {
-        let join = |node: &Node| {
-            let file = if node.place.is_v2() {
-                "cgroup.procs"
-            } else {
-                "tasks"
-            };
-            dir::open_for_write(node.dir(), file).map_err(|errno| {
-                Error::system(
-                    format!("cannot open {}/{file}", node.place.display()),
-                    errno,
-                )
-            })
+    /// A process joins the `index`th directory by writing `0` into this file.
+    /// `tasks` moves the writing thread, which for a process of one thread is
+    /// all of it and spares the lock that `cgroup.procs` takes against every
+    /// fork and exit of the machine; cgroup2 has only the latter.
+    pub(crate) fn join_file(&self, index: usize) -> Result<OwnedFd, Error> {
+        let Some(node) = self.nodes.get(index) else {
+            return Err(Error::system("cannot join the cgroup", Errno::ENOENT));
         };
-        let wanted = |node: &&Node| !(born_in_v2 && node.place.is_v2());
-        self.nodes.iter().filter(wanted).map(join).collect()
+        let file = if node.place.is_v2() {
+            "cgroup.procs"
+        } else {
+            "tasks"
+        };
+        dir::open_for_write(node.dir(), file)
+            .map_err(|errno| node.error(&format!("cannot open {file} of"), errno))
     }
 
     /// For CLONE_INTO_CGROUP, which knows cgroup2 only, beside v1 hierarchies too.

@@ -84,7 +84,7 @@ impl Shell {
     }
 
     fn join(self, cgroup: &Cgroup) -> Shell {
-        for file in cgroup.join_files(false).unwrap() {
+        for file in (0..cgroup.nodes.len()).map(|index| cgroup.join_file(index).unwrap()) {
             write_pid(file, self.pid());
         }
         self

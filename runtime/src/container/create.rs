@@ -7,14 +7,15 @@ use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
-use super::{Container, timestamp};
+use super::{Container, explain_oom, timestamp};
 use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
-use crate::plan::{self, Action, Facts, Plan, Request, Side};
+use crate::plan::{self, Action, Facts, Plan, Request};
 use crate::runtime::CgroupDriver;
 use crate::sys::{proc, socket};
+use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -71,10 +72,10 @@ impl ContainerBuilder {
         fault.point();
         let mut undo = Undo {
             entry: &entry,
-            cgroup: None,
+            cgroup: OnceCell::new(),
             armed: true,
         };
-        let container = self.launch(&prepared, &entry, &mut undo, &fault)?;
+        let container = self.launch(&prepared, &entry, &undo.cgroup, &fault)?;
         undo.armed = false;
         Ok(container)
     }
@@ -179,7 +180,7 @@ impl ContainerBuilder {
         self,
         prepared: &Prepared,
         entry: &Entry,
-        undo: &mut Undo<'_>,
+        cgroup: &OnceCell<Cgroup>,
         fault: &Fault,
     ) -> Result<Container> {
         let nonce = nonce()?;
@@ -188,69 +189,46 @@ impl ContainerBuilder {
         let mut record = self.record(prepared, &nonce);
         entry.write_intent(&record)?;
         fault.point();
-        if !record.cgroup.0.is_empty() {
-            let cgroup = Cgroup::create(&prepared.layout, &record.cgroup, &nonce)?;
-            record.cgroup = cgroup.directories();
-            undo.cgroup = Some(cgroup);
-            fault.point();
-        }
-        host_steps(&prepared.plan, undo.cgroup.as_ref(), fault)?;
-        let (host_control, init_control) =
-            socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
-        let listener = entry.bind_start_socket()?;
+        let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = self.terminal_sockets()?;
         let (streams, pipes) = open_stdio(self.stdio)?;
-        let extra: Vec<_> = self.extra.iter().map(AsFd::as_fd).collect();
         let program = launch::link(Link {
             config: &prepared.config,
             plan: &prepared.plan,
             facts: &prepared.facts,
             rootfs: &prepared.rootfs,
             state_root: &self.settings.state_root,
-            cgroup: undo.cgroup.as_ref(),
             stdio: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
-            extra: &extra,
+            extra: &self.extra.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: self.program.as_ref().map(AsFd::as_fd),
-            listener,
             control: init_control,
             hook_state: hook_state(&self.id, &record, "created"),
             stop_at_steps: fault.stop_at.is_some(),
         })?;
-        drop(streams);
-        drop(console);
+        drop((streams, console));
         let around = Surround {
             plan: &prepared.plan,
             bundle: &prepared.request.bundle,
             state_root: &self.settings.state_root,
             privileged: prepared.facts.privileged,
-            cgroup: undo.cgroup.as_ref(),
+            cgroup,
             control: host_control,
         };
         let mut watch = Watch {
             id: &self.id,
             entry,
+            prepared,
+            cgroup,
             record: &mut record,
             fault,
         };
         let created = launch::run(program, &around, &mut watch)
-            .map_err(|error| explain_oom(error, undo.cgroup.as_ref()))?;
-        let finished = self
-            .pid_file
-            .as_deref()
-            .map_or(Ok(()), |path| write_pid_file(path, created.pid))
-            .and_then(|()| {
-                fault.point();
-                record.complete = true;
-                entry.complete()?;
-                fault.point();
-                launch::commit(around.control.as_fd())
-            });
-        if let Err(error) = finished {
+            .map_err(|error| explain_oom(error, cgroup.get()))?;
+        if let Err(error) = finish(self.pid_file.as_deref(), &created, &around, &mut watch) {
             created.undo();
             return Err(error);
         }
-        fault.point();
         let terminal = terminal
             .map(|socket| receive_terminal(&socket))
             .transpose()?;
@@ -287,8 +265,7 @@ impl ContainerBuilder {
         if !self.pty {
             return Ok((None, None));
         }
-        let (ours, inits) =
-            socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))?;
+        let (ours, inits) = socket_pair()?;
         Ok((Some(ours), Some(inits)))
     }
 }
@@ -326,20 +303,8 @@ fn nonce() -> Result<String> {
         .map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
 }
 
-/// The steps before there is any process of the container.
-fn host_steps(plan: &Plan, cgroup: Option<&Cgroup>, fault: &Fault) -> Result<()> {
-    let Some(cgroup) = cgroup else { return Ok(()) };
-    for step in plan.steps.iter().take_while(|step| step.side == Side::Host) {
-        match &step.action {
-            Action::CgroupWrite(write) => cgroup.apply(std::slice::from_ref(write))?,
-            Action::CgroupDevices(rules) => cgroup
-                .apply_devices(rules)
-                .map_err(|error| error.at(&step.path))?,
-            _ => continue,
-        }
-        fault.point();
-    }
-    Ok(())
+fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
+    socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))
 }
 
 fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
@@ -361,11 +326,46 @@ fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
 struct Watch<'a> {
     id: &'a str,
     entry: &'a Entry,
+    prepared: &'a Prepared,
+    cgroup: &'a OnceCell<Cgroup>,
     record: &'a mut Record,
     fault: &'a Fault,
 }
 
+impl Watch<'_> {
+    /// The steps that init, or its clone, waits for.
+    fn cgroup_steps(&self, cgroup: &Cgroup) -> Result<()> {
+        let steps = self.prepared.plan.steps.iter();
+        for step in steps.take_while(|step| !matches!(step.action, Action::Clone { .. })) {
+            match &step.action {
+                Action::CgroupWrite(write) => cgroup.apply(std::slice::from_ref(write))?,
+                Action::CgroupDevices(rules) => cgroup
+                    .apply_devices(rules)
+                    .map_err(|error| error.at(&step.path))?,
+                _ => continue,
+            }
+            self.fault.point();
+        }
+        Ok(())
+    }
+}
+
 impl Progress for Watch<'_> {
+    fn meanwhile(&mut self) -> Result<OwnedFd> {
+        self.fault.point();
+        if !self.record.cgroup.0.is_empty() {
+            let layout = &self.prepared.layout;
+            let cgroup = Cgroup::create(layout, &self.record.cgroup, &self.record.nonce)?;
+            self.record.cgroup = cgroup.directories();
+            let cgroup = self.cgroup.get_or_init(|| cgroup);
+            self.fault.point();
+            self.cgroup_steps(cgroup)?;
+        }
+        let listener = self.entry.bind_start_socket()?;
+        self.fault.point();
+        Ok(listener)
+    }
+
     fn started(&mut self, created: &Created) -> Result<()> {
         let stat = proc::stat(created.pid)
             .ok_or_else(|| Error::new(ErrorKind::Died, "init died as soon as it was cloned"))?;
@@ -412,6 +412,25 @@ impl Progress for Watch<'_> {
     }
 }
 
+/// Init waits for our word: the container is written down as created, then it gets it.
+fn finish(
+    pid_file: Option<&Path>,
+    created: &Created,
+    around: &Surround<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    if let Some(path) = pid_file {
+        write_pid_file(path, created.pid)?;
+    }
+    watch.fault.point();
+    watch.record.complete = true;
+    watch.entry.complete()?;
+    watch.fault.point();
+    launch::commit(around.control.as_fd())?;
+    watch.fault.point();
+    Ok(())
+}
+
 /// The state that hooks read on stdin, in two parts around the pid. runtime.md#state
 fn hook_state(id: &str, record: &Record, status: &str) -> (String, String) {
     let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -427,18 +446,6 @@ fn hook_state(id: &str, record: &Record, status: &str) -> (String, String) {
         text(&record.bundle)
     );
     (before, after)
-}
-
-/// A container that is too small for its own init says so.
-fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
-    if error.kind() == ErrorKind::Died && cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
-        return Error::new(
-            ErrorKind::Died,
-            "container init was OOM-killed (memory limit too low?)",
-        )
-        .at("linux.resources.memory.limit");
-    }
-    error
 }
 
 /// Whole or not at all: engines read it as soon as it has its name.
@@ -480,7 +487,7 @@ fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
 /// Takes everything back unless create succeeds.
 struct Undo<'a> {
     entry: &'a Entry,
-    cgroup: Option<Cgroup>,
+    cgroup: OnceCell<Cgroup>,
     armed: bool,
 }
 
@@ -490,7 +497,7 @@ impl Drop for Undo<'_> {
             return;
         }
         let deadline = Instant::now() + Duration::from_secs(10);
-        if let Some(cgroup) = &self.cgroup {
+        if let Some(cgroup) = self.cgroup.get() {
             // What can't be undone stays recorded: `delete --force` goes on from there.
             if cgroup
                 .kill(deadline)

@@ -20,6 +20,7 @@ pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
 pub use time::timestamp;
 
+use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
 use record::{InitId, Record};
@@ -138,6 +139,18 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// A container that is too small for its own init says so.
+fn explain_oom(error: Error, cgroup: Option<&Cgroup>) -> Error {
+    if error.kind() == ErrorKind::Died && cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0) {
+        return Error::new(
+            ErrorKind::Died,
+            "container init was OOM-killed (memory limit too low?)",
+        )
+        .at("linux.resources.memory.limit");
+    }
+    error
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::fault::Fault;
 use super::record::Record;
 use super::state::{self, Proven, prove};
 use super::store::LOCK_DEADLINE;
-use super::{Container, Process, Status};
+use super::{Container, Process, Status, explain_oom};
+use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{PageResult, explain, fresh_page, is_executing, read_page};
 use crate::sys::pidfd::{self, Ended};
@@ -38,20 +39,23 @@ impl Container {
         let init = state::alive(&record)?.map_err(refusal)?;
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
-        let page = fresh_page(&self.settings.state_root)?;
+        let page = fresh_page(first_step(&record), &self.settings.state_root)?;
         let request = Frame {
             kind: frame::START,
             step: 0,
             value: 0,
         };
-        socket::send(connection.as_fd(), request, Some(page.as_fd()))
+        socket::send(connection.as_fd(), request, &[page.as_fd()])
             .map_err(|errno| Error::system("cannot reach init", errno))?;
         fault.point();
         let (handle, by_directory) = self.best_handle(&record, init)?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
         wait_for_end_of_file(&connection, handle.as_fd(), by_directory)?;
         fault.point();
-        judge(&read_page(&page), handle.as_fd(), pid, &record)?;
+        judge(&read_page(&page), handle.as_fd(), pid, &record).map_err(|error| {
+            let cgroup = Cgroup::open(&record.cgroup, &record.nonce);
+            explain_oom(error, cgroup.ok().as_ref())
+        })?;
         Ok(Process::new(pid, handle, by_directory))
     }
 
@@ -67,6 +71,12 @@ impl Container {
             _ => Ok((proven.handle, proven.by_directory)),
         }
     }
+}
+
+/// Where init is when it hears of `start`, or never does.
+fn first_step(record: &Record) -> u32 {
+    let first = record.steps.iter().position(|step| !step.action.is_empty());
+    first.and_then(|step| u32::try_from(step).ok()).unwrap_or(0)
 }
 
 fn stopped() -> Error {

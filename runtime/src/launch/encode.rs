@@ -1,8 +1,7 @@
 //! Encoding: the table from a plan's actions to init's operations.
 
 use super::link::Nul;
-use super::link::{Linker, flags, nul, nuls, texts, wire_source};
-use crate::cgroup::Cgroup;
+use super::link::{Late, Linker, flags, nul, nuls, texts, wire_source};
 use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
 use crate::error::{Error, Result};
 use crate::plan::{Action, Switch, TreeSource};
@@ -14,7 +13,7 @@ use std::os::fd::AsFd;
 impl Linker<'_, '_> {
     /// One step's operations: a table.
     #[allow(clippy::too_many_lines)] // a table: a few lines an action
-    pub(super) fn step(&mut self, step: u32, action: &Action, listener: u32) -> Result<()> {
+    pub(super) fn step(&mut self, step: u32, action: &Action) -> Result<()> {
         let simple = match action {
             // The host's own, or put at the end.
             Action::CreateCgroup { .. }
@@ -22,6 +21,10 @@ impl Linker<'_, '_> {
             | Action::CgroupDevices(_)
             | Action::OomScore(_)
             | Action::Descriptors => return Ok(()),
+            Action::Receive => {
+                self.receive_here(step);
+                return Ok(());
+            }
             Action::JoinNamespace { kind, path } => {
                 let fd = self.open_path(path)?;
                 Op::JoinNamespace {
@@ -37,13 +40,8 @@ impl Linker<'_, '_> {
                 into_cgroup,
                 clone3,
             } => {
-                let directory = self
-                    .link
-                    .cgroup
-                    .and_then(Cgroup::v2_dir)
-                    .filter(|_| *into_cgroup);
-                let cgroup = directory
-                    .map(|directory| self.pass(directory))
+                let cgroup = into_cgroup
+                    .then(|| self.later(Late::CgroupDirectory))
                     .transpose()?;
                 Op::Clone {
                     flags: flags(kinds),
@@ -54,15 +52,10 @@ impl Linker<'_, '_> {
             Action::Baseline => Op::Baseline {},
             Action::NewSession => Op::NewSession {},
             Action::JoinCgroup { born_in_v2 } => {
-                let files = self
-                    .link
-                    .cgroup
-                    .map(|cgroup| cgroup.join_files(*born_in_v2))
-                    .transpose()?
-                    .unwrap_or_default();
-                let files = files
-                    .into_iter()
-                    .map(|file| self.pass_ours(file))
+                let directories = self.link.facts.cgroup_directories.0.iter().enumerate();
+                let files = directories
+                    .filter(|(_, directory)| !(*born_in_v2 && directory.is_v2()))
+                    .map(|(index, _)| self.later(Late::CgroupJoin(index)))
                     .collect::<Result<_>>()?;
                 Op::JoinCgroup { files }
             }
@@ -276,7 +269,9 @@ impl Linker<'_, '_> {
                 return Ok(());
             }
             Action::Umask(mask) => Op::Umask { mask: *mask },
-            Action::Ready => Op::Ready { listener },
+            Action::Ready => Op::Ready {
+                listener: self.later(Late::Listener)?,
+            },
             Action::WaitStart => Op::WaitStart {},
             Action::StartHook {
                 hook,

@@ -20,21 +20,54 @@ pub(crate) struct Link<'a> {
     pub(crate) facts: &'a Facts,
     pub(crate) rootfs: &'a str,
     pub(crate) state_root: &'a Path,
-    pub(crate) cgroup: Option<&'a Cgroup>,
     pub(crate) stdio: [BorrowedFd<'a>; 3],
     /// Become 3, 4, … in the program.
     pub(crate) extra: &'a [BorrowedFd<'a>],
     /// A connected socket for the terminal's master.
     pub(crate) console: Option<BorrowedFd<'a>>,
     pub(crate) program: Option<BorrowedFd<'a>>,
-    /// Bound, not listening yet.
-    pub(crate) listener: OwnedFd,
     /// Init's end of the control socket.
     pub(crate) control: OwnedFd,
     /// The state that hooks inside get: before the pid, after it.
     pub(crate) hook_state: (String, String),
     /// Let init wait for the host before each step, for fault injection.
     pub(crate) stop_at_steps: bool,
+}
+
+/// What can be opened only when the container's cgroup is there. It is made while stage 1 is on its way.
+#[derive(Debug)]
+pub(crate) enum Late {
+    CgroupDirectory,
+    /// Of the cgroup's so manieth directory.
+    CgroupJoin(usize),
+    Tree {
+        path: String,
+        recursive: bool,
+    },
+    Listener,
+}
+
+impl Late {
+    /// The cgroup is there if the plan has one.
+    pub(crate) fn open(&self, cgroup: Option<&Cgroup>, listener: &OwnedFd) -> Result<OwnedFd> {
+        let copy = |fd: BorrowedFd<'_>| {
+            fd.try_clone_to_owned()
+                .map_err(|error| Error::system("cannot duplicate a descriptor", error))
+        };
+        let missing = || Error::system("cannot join the cgroup", libc::ENOENT);
+        let cgroup = || cgroup.ok_or_else(missing);
+        match self {
+            Late::CgroupDirectory => copy(cgroup()?.v2_dir().ok_or_else(missing)?),
+            Late::CgroupJoin(index) => cgroup()?.join_file(*index),
+            Late::Tree { path, recursive } => clone_tree(path, *recursive),
+            Late::Listener => copy(listener.as_fd()),
+        }
+    }
+}
+
+fn clone_tree(path: &str, recursive: bool) -> Result<OwnedFd> {
+    fd::clone_tree(path, recursive)
+        .map_err(|errno| Error::system(format!("cannot clone the tree {path}"), errno))
 }
 
 /// A linked program, ready to spawn.
@@ -46,6 +79,8 @@ pub(crate) struct Program {
     pub(crate) number: RawFd,
     /// All that the child must inherit.
     pub(crate) pass: Vec<RawFd>,
+    /// What it waits for later, with the step that needs it.
+    pub(crate) late: Vec<(u32, Late)>,
     /// Keeps them open until the child has them.
     #[allow(dead_code)] // held, not read
     held: Vec<OwnedFd>,
@@ -57,6 +92,7 @@ pub(crate) fn link(link: Link<'_>) -> Result<Program> {
     let lowest = 3 + RawFd::try_from(link.extra.len()).unwrap_or(0);
     let mut linker = Linker {
         link: &link,
+        program: fd::anonymous_file(c"longshore-program", link.state_root)?,
         lowest,
         held: Vec::new(),
         keep: Vec::new(),
@@ -64,33 +100,34 @@ pub(crate) fn link(link: Link<'_>) -> Result<Program> {
         bytes: Vec::new(),
         count: 0,
         null: None,
+        late: Vec::new(),
+        receive: (0, 0),
+        current: 0,
     };
     let control = linker.pass(link.control.as_fd())?;
-    let listener = linker.pass(link.listener.as_fd())?;
     linker.stdio()?;
-    let memory = fd::anonymous_file(c"longshore-program", link.state_root)?;
-    let number = linker.pass(memory.as_fd())?;
+    let copy = fd::duplicate_above(linker.program.as_fd(), lowest)?;
+    let number = linker.pass_owned(copy);
     for (index, step) in link.plan.steps.iter().enumerate() {
         if step.side == Side::Host {
             continue;
         }
         let step_number = u32::try_from(index).unwrap_or(u32::MAX);
-        // "Descriptors" names all that is kept, which is known at the end only.
-        if !matches!(step.action, Action::Descriptors) {
-            let waits = matches!(step.action, Action::HostTurn(_));
-            if link.stop_at_steps && step.side == Side::Init && !waits {
-                linker.put(step_number, &Op::Sync {});
-            }
-            linker
-                .step(step_number, &step.action, listener)
-                .map_err(|error| error.at(&step.path).in_step(step.action.to_string()))?;
+        linker.current = step_number;
+        let waits = matches!(step.action, Action::HostTurn(_) | Action::Receive);
+        if link.stop_at_steps && step.side == Side::Init && !waits {
+            linker.put(step_number, &Op::Sync {});
         }
+        linker
+            .step(step_number, &step.action)
+            .map_err(|error| error.at(&step.path).in_step(step.action.to_string()))?;
     }
-    linker.finish(memory, control, number)
+    linker.finish(control, number)
 }
 
 pub(super) struct Linker<'a, 'l> {
     pub(super) link: &'l Link<'a>,
+    program: File,
     pub(super) lowest: RawFd,
     pub(super) held: Vec<OwnedFd>,
     pub(super) keep: Vec<u32>,
@@ -98,6 +135,11 @@ pub(super) struct Linker<'a, 'l> {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
     pub(super) null: Option<u32>,
+    late: Vec<(u32, (u32, Late))>,
+    /// Step and place of the operation that receives them.
+    receive: (u32, usize),
+    /// The step that is being encoded.
+    current: u32,
 }
 
 /// A string with its NUL. `config::check` has refused any inside.
@@ -172,34 +214,46 @@ impl Linker<'_, '_> {
         self.count += 1;
     }
 
-    fn finish(mut self, mut memory: File, control: u32, program: u32) -> Result<Program> {
+    /// A number for what is opened later: held by the program's own file meanwhile.
+    pub(super) fn later(&mut self, late: Late) -> Result<u32> {
+        let holder = self
+            .program
+            .try_clone()
+            .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+        let number = self.pass_ours(holder.into())?;
+        self.late.push((number, (self.current, late)));
+        Ok(number)
+    }
+
+    pub(super) fn receive_here(&mut self, step: u32) {
+        self.receive = (step, self.bytes.len());
+    }
+
+    /// Puts in the two operations that list what all the others need.
+    fn finish(mut self, control: u32, program: u32) -> Result<Program> {
         self.keep.sort_unstable();
-        let mut head = Vec::with_capacity(PAGE_SIZE + self.bytes.len() + 256);
-        head.extend_from_slice(&fresh_page());
-        wire::put_header(control, self.count + 1, &mut head);
-        let step = self
-            .link
-            .plan
-            .steps
-            .iter()
-            .position(|step| matches!(step.action, Action::Descriptors));
         let descriptors = Op::Descriptors {
-            keep: self.keep.clone(),
-            move_to: self.moves.clone(),
+            keep: self.keep,
+            move_to: self.moves,
         };
-        descriptors.put(
-            step.and_then(|step| u32::try_from(step).ok()).unwrap_or(0),
-            &mut head,
-        );
-        head.extend_from_slice(&self.bytes);
-        memory
-            .write_all(&head)
+        let (numbers, late) = self.late.into_iter().unzip();
+        let receive = Op::Receive { numbers };
+        let (before, after) = self.bytes.split_at(self.receive.1);
+        let mut all = Vec::with_capacity(PAGE_SIZE + self.bytes.len() + 512);
+        all.extend_from_slice(&fresh_page(0));
+        wire::put_header(control, self.count + 2, &mut all);
+        descriptors.put(0, &mut all);
+        all.extend_from_slice(before);
+        receive.put(self.receive.0, &mut all);
+        all.extend_from_slice(after);
+        self.program
+            .write_all(&all)
             .map_err(|error| Error::system("cannot write init's program", error))?;
-        let pass = self.held.iter().map(AsRawFd::as_raw_fd).collect();
         Ok(Program {
-            memory,
+            pass: self.held.iter().map(AsRawFd::as_raw_fd).collect(),
+            memory: self.program,
             number: program.cast_signed(),
-            pass,
+            late,
             held: self.held,
         })
     }
@@ -209,10 +263,21 @@ impl Linker<'_, '_> {
         if !source.by_host {
             return Ok((None, path));
         }
-        let tree = fd::clone_tree(&source.path, source.recursive).map_err(|errno| {
-            Error::system(format!("cannot clone the tree {}", source.path), errno)
-        })?;
+        if self.in_cgroups(&source.path) {
+            let tree = Late::Tree {
+                path: source.path.clone(),
+                recursive: source.recursive,
+            };
+            return Ok((Some(self.later(tree)?), path));
+        }
+        let tree = clone_tree(&source.path, source.recursive)?;
         Ok((Some(self.pass_ours(tree)?), path))
+    }
+
+    /// It may be the container's own cgroup, which isn't there yet.
+    fn in_cgroups(&self, path: &str) -> bool {
+        let mut directories = self.link.facts.cgroup_directories.0.iter();
+        directories.any(|directory| path.starts_with(&directory.mount))
     }
 
     pub(super) fn open_path(&mut self, path: &str) -> Result<u32> {
@@ -237,9 +302,11 @@ pub(super) fn flags(kinds: &[NamespaceKind]) -> u64 {
 }
 
 /// A result page that says nothing has happened yet.
-pub(super) fn fresh_page() -> [u8; PAGE_SIZE] {
+pub(super) fn fresh_page(step: u32) -> [u8; PAGE_SIZE] {
     let mut page = [0; PAGE_SIZE];
     let version = std::mem::offset_of!(ResultPage, version);
     page[version..version + 4].copy_from_slice(&PAGE_VERSION.to_le_bytes());
+    let place = std::mem::offset_of!(ResultPage, step);
+    page[place..place + 4].copy_from_slice(&step.to_le_bytes());
     page
 }

@@ -14,11 +14,11 @@ pub(crate) use parent::{
     run,
 };
 
-/// A result page for `start`, which says that nothing has happened yet.
-pub(crate) fn fresh_page(state_root: &std::path::Path) -> crate::Result<std::fs::File> {
+/// A result page for `start`, which says that `step` comes first.
+pub(crate) fn fresh_page(step: u32, state_root: &std::path::Path) -> crate::Result<std::fs::File> {
     use std::io::Write;
     let mut page = crate::sys::fd::anonymous_file(c"longshore-page", state_root)?;
-    page.write_all(&link::fresh_page())
+    page.write_all(&link::fresh_page(step))
         .map_err(|error| crate::Error::system("cannot write a result page", error))?;
     Ok(page)
 }

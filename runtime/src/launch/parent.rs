@@ -2,7 +2,8 @@
 //! turns, hear READY. Every wait also watches init, and has a deadline.
 
 use super::hooks::{Surroundings, run_all};
-use super::{idmap, image, link::Program, spawn};
+use super::link::{Late, Program};
+use super::{idmap, image, spawn};
 use crate::cgroup::Cgroup;
 use crate::config::Rlimit;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,6 +11,8 @@ use crate::plan::{Action, HostTask, Plan, Side, Step};
 use crate::sys::socket::{self, Received};
 use crate::sys::{pidfd, proc};
 use crate::wire::{Detail, Frame, ResultPage, frame, phase};
+use nix::errno::Errno;
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::fs::File;
 use std::mem::offset_of;
@@ -38,6 +41,9 @@ impl Created {
 
 /// What the caller does at the points of a launch.
 pub(crate) trait Progress {
+    /// Stage 1 is on its way: make the container's cgroup, with its limits, and the start socket, which is the
+    /// result.
+    fn meanwhile(&mut self) -> Result<OwnedFd>;
     /// Init lives: write its identity down.
     fn started(&mut self, created: &Created) -> Result<()>;
     /// Before the host does its part of a step, or would: for fault injection.
@@ -54,13 +60,14 @@ pub(crate) struct Surround<'a> {
     pub(crate) bundle: &'a str,
     pub(crate) state_root: &'a Path,
     pub(crate) privileged: bool,
-    pub(crate) cgroup: Option<&'a Cgroup>,
+    /// Empty up to `Progress::meanwhile`.
+    pub(crate) cgroup: &'a OnceCell<Cgroup>,
     pub(crate) control: OwnedFd,
 }
 
 /// Runs a program up to READY. On failure nothing of it is left running.
 pub(crate) fn run(
-    program: Program,
+    mut program: Program,
     around: &Surround<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Created> {
@@ -73,15 +80,24 @@ pub(crate) fn run(
         .memory
         .try_clone()
         .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+    let late = std::mem::take(&mut program.late);
     drop(program); // init's end of the control socket with it: end of file must mean what it says
+    let handed_over = hand_over(&late, around, progress);
+    if handed_over.is_err() {
+        let _ = socket::end(around.control.as_fd()); // it is waited for, by stage 1 or by init
+    }
     let mut early = None;
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
     // Stage 1 ended after its word; it is reaped when there is nothing to wait for.
     let reap = || pidfd::wait(stage1.pidfd.as_fd(), true, true);
-    let created = first.inspect_err(|_| {
-        let _ = reap(); // it has failed; what counts is why
-    })?;
-    let finished = finish(&created, around, &page, early, progress);
+    let created = match first {
+        Ok(created) => created,
+        Err(error) => {
+            let _ = reap(); // it has failed; what counts is why
+            return Err(handed_over.err().unwrap_or(error));
+        }
+    };
+    let finished = handed_over.and_then(|()| finish(&created, around, &page, early, progress));
     let _ = reap(); // reaped by somebody else
     match finished {
         Ok(()) => Ok(created),
@@ -89,6 +105,35 @@ pub(crate) fn run(
             created.undo();
             Err(error)
         }
+    }
+}
+
+/// What stage 1, or init, waits for, once it can be opened.
+fn hand_over(
+    late: &[(u32, Late)],
+    around: &Surround<'_>,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let listener = progress.meanwhile()?;
+    let mut open = Vec::with_capacity(late.len());
+    for (step, late) in late {
+        let opened = late.open(around.cgroup.get(), &listener);
+        open.push(
+            opened.map_err(|error| match around.plan.steps.get(*step as usize) {
+                Some(step) => error.at(&step.path).in_step(step.action.to_string()),
+                None => error,
+            })?,
+        );
+    }
+    let here = Frame {
+        kind: frame::DESCRIPTORS,
+        step: 0,
+        value: 0,
+    };
+    let open: Vec<_> = open.iter().map(AsFd::as_fd).collect();
+    match socket::send(around.control.as_fd(), here, &open) {
+        Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()), // it has died: its page says at what
+        sent => sent.map_err(|errno| Error::system("cannot hand descriptors to init", errno)),
     }
 }
 
@@ -167,7 +212,7 @@ fn finish(
         .skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
     for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
         progress.before(index)?;
-        host_step(created.pid, around.cgroup, step)?;
+        host_step(created.pid, around.cgroup.get(), step)?;
     }
     loop {
         let deadline = Instant::now() + SETUP_DEADLINE;
@@ -199,7 +244,7 @@ fn finish(
                     value: 0,
                 };
                 // A broken pipe is init's death: the next word says at which step.
-                let _ = socket::send(around.control.as_fd(), go, None);
+                let _ = socket::send(around.control.as_fd(), go, &[]);
             }
             Received::EndOfFile => return Err(died(created, page, around)),
             _ => return Err(Error::new(ErrorKind::Timeout, "init did not answer")),
@@ -239,7 +284,7 @@ fn host_step(pid: i32, cgroup: Option<&Cgroup>, step: &Step) -> Result<()> {
         (Action::CgroupDevices(rules), Some(cgroup)) => cgroup
             .apply_devices(rules)
             .map_err(|error| error.at(&step.path)),
-        _ => Ok(()), // what comes before the clone was done by the caller
+        _ => Ok(()),
     }
 }
 
@@ -423,7 +468,7 @@ pub(crate) fn commit(control: BorrowedFd<'_>) -> Result<()> {
         step: 0,
         value: 0,
     };
-    socket::send(control, commit, None).map_err(|errno| Error::system("cannot reach init", errno))
+    socket::send(control, commit, &[]).map_err(|errno| Error::system("cannot reach init", errno))
 }
 
 /// Did the page's process get as far as execve?

@@ -25,7 +25,7 @@ pub(crate) use order::{compile, default_rootfs};
 /// Who does a step, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// The host, before init exists, or as soon as it does.
+    /// The host, beside stage 1 up to init's first use of it, or beside init.
     Host,
     /// The first clone, in the caller's namespaces.
     Stage1,
@@ -109,6 +109,8 @@ pub(crate) enum Action {
     OomScore(i32),
     // Stage 1
     Descriptors,
+    /// What depends on the cgroup comes while we are on our way: in stage 1 if init is cloned into it, else in init.
+    Receive,
     JoinNamespace {
         kind: NamespaceKind,
         path: String,

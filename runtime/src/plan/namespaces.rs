@@ -90,6 +90,9 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
         made(config, &[Pid, Mount, Network, Ipc, Uts])
     };
     let into_cgroup = born_in_cgroup(config, facts);
+    if into_cgroup {
+        steps.push("process", Action::Receive);
+    }
     steps.push(
         "linux.namespaces",
         Action::Clone {

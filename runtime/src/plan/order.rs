@@ -31,13 +31,14 @@ pub(crate) fn compile(
 ) -> Result<Plan, Vec<Error>> {
     let mut warnings = config.warnings.clone();
     let mut steps = Steps {
-        side: Side::Host,
+        side: Side::Stage1,
         steps: Vec::new(),
     };
-    cgroup_steps(config, facts, &mut steps)?;
-
-    steps.side = Side::Stage1;
     steps.push("process", Action::Descriptors);
+    steps.side = Side::Host;
+    // While stage 1 is executed and, but for cgroup2, clones init: each takes as long as the other.
+    cgroup_steps(config, facts, &mut steps)?;
+    steps.side = Side::Stage1;
     namespaces::stage1(config, facts, &mut steps);
 
     steps.side = Side::Host;
@@ -57,10 +58,13 @@ pub(crate) fn compile(
     }
 
     steps.side = Side::Init;
+    let born_in_v2 = namespaces::born_in_cgroup(config, facts);
+    if !born_in_v2 {
+        steps.push("process", Action::Receive);
+    }
     steps.push("process", Action::Baseline);
     steps.push("process", Action::NewSession);
     // Before anything that a limit should count, and before the cgroup namespace is made.
-    let born_in_v2 = namespaces::born_in_cgroup(config, facts);
     if facts
         .cgroup_directories
         .0
@@ -96,7 +100,7 @@ pub(crate) fn compile(
     })
 }
 
-/// The cgroup with all its limits is there before the first process of the container.
+/// The cgroup with all its limits is there before init does anything.
 fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Vec<Error>> {
     let writes = cgroup::compile(&config.resources, &facts.cgroup)?;
     let directories = facts.cgroup_directories.clone();

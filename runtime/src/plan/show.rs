@@ -197,6 +197,7 @@ impl fmt::Display for Action {
             ),
             Action::OomScore(score) => write!(f, "set oom_score_adj = {score}"),
             Action::Descriptors => write!(f, "put stdio in place, close the caller's descriptors"),
+            Action::Receive => write!(f, "wait for the cgroup and the start socket"),
             Action::JoinNamespace { kind, path } => {
                 write!(f, "join {} namespace {path}", kind.name())
             }

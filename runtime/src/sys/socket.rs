@@ -4,8 +4,8 @@
 use crate::wire::{FRAME_SIZE, Frame};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
+    recvmsg, sendmsg, shutdown, socketpair,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -20,26 +20,29 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     )
 }
 
-/// Sends one frame with at most one descriptor.
+/// Sends one frame, with descriptors.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     frame: Frame,
-    descriptor: Option<BorrowedFd<'_>>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), Errno> {
     let bytes = frame.to_bytes();
-    let raw = descriptor.map(|fd| [fd.as_raw_fd()]);
-    let control: Vec<_> = raw
-        .iter()
-        .map(|fds| ControlMessage::ScmRights(fds))
-        .collect();
+    let raw: Vec<_> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[] } else { &rights[..] };
     sendmsg::<()>(
         socket.as_raw_fd(),
         &[IoSlice::new(&bytes)],
-        &control,
+        control,
         MsgFlags::MSG_NOSIGNAL,
         None,
     )
     .map(drop)
+}
+
+/// Nothing more will be sent: the peer reads end of file. shutdown(2)
+pub(crate) fn end(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    shutdown(socket.as_raw_fd(), Shutdown::Write)
 }
 
 /// What came over a socket.

@@ -13,17 +13,28 @@ use crate::suite::{Check, ensure};
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "baseline.signals.sigpipe-kills",
-        run: |scene| pipe(scene, ""),
+        run: pipe,
         ..SCENARIO
     },
     Scenario {
         name: "baseline.signals.none-ignored-or-blocked",
-        run: |scene| dispositions(scene, ""),
+        run: |scene| dispositions(scene, &[]),
         ..SCENARIO
     },
     Scenario {
         name: "baseline.signals.caller-ignores-some",
-        run: |scene| dispositions(scene, "trap '' PIPE USR1 HUP INT"),
+        run: |scene| {
+            dispositions(
+                scene,
+                &[libc::SIGPIPE, libc::SIGUSR1, libc::SIGHUP, libc::SIGINT],
+            )
+        },
+        ..SCENARIO
+    },
+    Scenario {
+        name: "baseline.signals.caller-ignores-libcs-own",
+        run: |scene| dispositions(scene, &[32, 33, 34]),
+        known: &[("runc", "leaves 32 to 34 as the caller had them")],
         ..SCENARIO
     },
     Scenario {
@@ -64,16 +75,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-fn pipe(scene: &mut Scene<'_>, setup: &'static str) -> Check {
-    scene.setup = setup;
+fn pipe(scene: &mut Scene<'_>) -> Check {
     scene.script("yes | head -1; echo done");
     let ran = scene.run()?;
     ensure!(ran.ok() && ran.stdout == "y\ndone\n", "{}", ran.story());
     Ok(())
 }
 
-fn dispositions(scene: &mut Scene<'_>, setup: &'static str) -> Check {
-    scene.setup = setup;
+fn dispositions(scene: &mut Scene<'_>, ignored: &'static [i32]) -> Check {
+    scene.ignored = ignored;
     set(
         &mut scene.config,
         "/process/args",
