@@ -168,13 +168,27 @@ pub(crate) struct Scenario {
     pub view: View,
 }
 
-/// What most scenarios have in common.
-pub(crate) const SCENARIO: Scenario = Scenario {
-    name: "",
-    run: |_| Ok(()),
-    known: &[],
-    view: View::Any,
-};
+/// A scenario for every runtime and cgroup layout.
+pub(crate) const fn scenario(name: &'static str, run: fn(&mut Scene<'_>) -> Check) -> Scenario {
+    Scenario {
+        name,
+        run,
+        known: &[],
+        view: View::Any,
+    }
+}
+
+impl Scenario {
+    /// The same, with who is known to fail.
+    pub(crate) const fn deviates(self, known: Known) -> Scenario {
+        Scenario { known, ..self }
+    }
+
+    /// The same, on one cgroup layout only.
+    pub(crate) const fn on(self, view: View) -> Scenario {
+        Scenario { view, ..self }
+    }
+}
 
 impl Case for Scenario {
     fn name(&self) -> String {

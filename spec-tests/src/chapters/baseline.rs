@@ -6,73 +6,33 @@ use std::os::fd::{OwnedFd, RawFd};
 use serde_json::json;
 
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "baseline.signals.sigpipe-kills",
-        run: pipe,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.signals.none-ignored-or-blocked",
-        run: |scene| dispositions(scene, &[]),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.signals.caller-ignores-some",
-        run: |scene| {
-            dispositions(
-                scene,
-                &[libc::SIGPIPE, libc::SIGUSR1, libc::SIGHUP, libc::SIGINT],
-            )
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.signals.caller-ignores-libcs-own",
-        run: |scene| dispositions(scene, &[32, 33, 34]),
-        known: &[("runc", "leaves 32 to 34 as the caller had them")],
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.fds.no-leak",
-        run: no_leak,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.fds.preserve-fds",
-        run: preserve_fds,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.fds.preserve-fds.missing",
-        run: preserve_missing,
-        known: &[("runc", "takes descriptors of its own for the caller's")],
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.umask",
-        run: umask,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.groups",
-        run: groups,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.oom-score-untouched",
-        run: oom_score,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "baseline.stdio.devices",
-        run: stdio_devices,
-        ..SCENARIO
-    },
+    scenario("baseline.signals.sigpipe-kills", pipe),
+    scenario("baseline.signals.none-ignored-or-blocked", |scene| {
+        dispositions(scene, &[])
+    }),
+    scenario("baseline.signals.caller-ignores-some", |scene| {
+        dispositions(
+            scene,
+            &[libc::SIGPIPE, libc::SIGUSR1, libc::SIGHUP, libc::SIGINT],
+        )
+    }),
+    scenario("baseline.signals.caller-ignores-libcs-own", |scene| {
+        dispositions(scene, &[32, 33, 34])
+    })
+    .deviates(&[("runc", "leaves 32 to 34 as the caller had them")]),
+    scenario("baseline.fds.no-leak", no_leak),
+    scenario("baseline.fds.preserve-fds", preserve_fds),
+    scenario("baseline.fds.preserve-fds.missing", preserve_missing)
+        .deviates(&[("runc", "takes descriptors of its own for the caller's")]),
+    scenario("baseline.umask", umask),
+    scenario("baseline.groups", groups),
+    scenario("baseline.oom-score-untouched", oom_score),
+    scenario("baseline.stdio.devices", stdio_devices),
 ];
 
 fn pipe(scene: &mut Scene<'_>) -> Check {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cgroups;
 use crate::config::{set, strip};
-use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, View, ensure};
 
@@ -275,46 +275,29 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "linux.cgroupsPath.every-hierarchy",
-        run: every_hierarchy,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.cgroupsPath.removed-by-delete",
-        run: removed,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.resources.pids.limit.unlimited",
-        run: unlimited_pids,
-        view: View::V1,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.resources.unified.on-v1-is-refused",
-        run: |scene| refused(scene, json!({ "unified": { "pids.max": "10" } })),
-        view: View::V1,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.resources.memory.without-controller-is-refused",
-        run: |scene| {
+    scenario("linux.cgroupsPath.every-hierarchy", every_hierarchy),
+    scenario("linux.cgroupsPath.removed-by-delete", removed),
+    scenario("linux.resources.pids.limit.unlimited", unlimited_pids).on(View::V1),
+    scenario("linux.resources.unified.on-v1-is-refused", |scene| {
+        refused(scene, json!({ "unified": { "pids.max": "10" } }))
+    })
+    .on(View::V1),
+    scenario(
+        "linux.resources.memory.without-controller-is-refused",
+        |scene| {
             refused_by_us(
                 scene,
                 json!({ "memory": { "limit": 67_108_864 } }),
                 "memory",
             )
         },
-        view: View::V2,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.resources.pids.without-controller-is-refused",
-        run: |scene| refused_by_us(scene, json!({ "pids": { "limit": 100 } }), "pids"),
-        view: View::V2,
-        ..SCENARIO
-    },
+    )
+    .on(View::V2),
+    scenario(
+        "linux.resources.pids.without-controller-is-refused",
+        |scene| refused_by_us(scene, json!({ "pids": { "limit": 100 } }), "pids"),
+    )
+    .on(View::V2),
 ];
 
 /// The lines of /proc/PID/cgroup that count: the one hierarchy, or all v1 hierarchies.

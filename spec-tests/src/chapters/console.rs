@@ -9,48 +9,23 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::json;
 
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 use crate::sys;
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "process.terminal.socket",
-        run: socket,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.isatty",
-        run: isatty,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.controlling",
-        run: controlling,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.consoleSize",
-        run: size,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.dev-console",
-        run: dev_console,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.without-socket-is-refused",
-        run: no_socket,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.terminal.socket-without-terminal-is-refused",
-        run: not_wanted,
-        known: CRUN,
-        ..SCENARIO
-    },
+    scenario("process.terminal.socket", socket),
+    scenario("process.terminal.isatty", isatty),
+    scenario("process.terminal.controlling", controlling),
+    scenario("process.terminal.consoleSize", size),
+    scenario("process.terminal.dev-console", dev_console),
+    scenario("process.terminal.without-socket-is-refused", no_socket),
+    scenario(
+        "process.terminal.socket-without-terminal-is-refused",
+        not_wanted,
+    )
+    .deviates(CRUN),
 ];
 
 const CRUN: crate::suite::Known = &[("crun", "ignores a console socket that is not needed")];

@@ -3,50 +3,32 @@
 use serde_json::json;
 
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::rootfs;
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "debian.python",
-        run: |scene| python(scene, "import sys; print(sys.version_info[0] * 14)", "42"),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "debian.signals-at-default",
+    scenario("debian.python", |scene| {
+        python(scene, "import sys; print(sys.version_info[0] * 14)", "42")
+    }),
+    scenario("debian.signals-at-default", |scene| {
         // Python itself changes only SIGPIPE, SIGXFSZ and SIGINT.
-        run: |scene| {
-            let text = "import signal as s\nown={s.SIGINT,s.SIGPIPE,s.SIGXFSZ}\n\
+        let text = "import signal as s\nown={s.SIGINT,s.SIGPIPE,s.SIGXFSZ}\n\
                 print([n for n in s.valid_signals() if n not in own and s.getsignal(n) not in (s.SIG_DFL,None)], s.pthread_sigmask(s.SIG_BLOCK,[]))";
-            python(scene, text, "[] set()")
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "debian.threads-and-subprocess",
-        run: |scene| {
-            let text = "import subprocess,threading\nout=[]\n\
+        python(scene, text, "[] set()")
+    }),
+    scenario("debian.threads-and-subprocess", |scene| {
+        let text = "import subprocess,threading\nout=[]\n\
                 t=[threading.Thread(target=lambda:out.append(subprocess.check_output(['/bin/echo','x']))) for _ in range(4)]\n\
                 [x.start() for x in t];[x.join() for x in t];print(len(out))";
-            python(scene, text, "4")
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "debian.terminal-and-shm",
-        run: |scene| {
-            let text = "import os,pty\nm,s=pty.openpty()\nopen('/dev/shm/x','w').write('y')\nprint(os.isatty(s), os.listdir('/dev/shm'))";
-            python(scene, text, "True ['x']")
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "debian.ordinary-user",
-        run: ordinary_user,
-        ..SCENARIO
-    },
+        python(scene, text, "4")
+    }),
+    scenario("debian.terminal-and-shm", |scene| {
+        let text = "import os,pty\nm,s=pty.openpty()\nopen('/dev/shm/x','w').write('y')\nprint(os.isatty(s), os.listdir('/dev/shm'))";
+        python(scene, text, "True ['x']")
+    }),
+    scenario("debian.ordinary-user", ordinary_user),
 ];
 
 fn debian(scene: &mut Scene<'_>) -> Check {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::{push, strip, user_namespace};
-use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, ensure};
 
@@ -58,29 +58,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "linux.devices.default",
-        run: |scene| defaults(scene),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.devices.default.user-namespace",
-        run: |scene| {
-            user_namespace(&mut scene.config);
-            defaults(scene)
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "linux.devices.default.work",
-        run: work,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "runtime-linux.dev-symlinks",
-        run: symlinks,
-        ..SCENARIO
-    },
+    scenario("linux.devices.default", defaults),
+    scenario("linux.devices.default.user-namespace", |scene| {
+        user_namespace(&mut scene.config);
+        defaults(scene)
+    }),
+    scenario("linux.devices.default.work", work),
+    scenario("runtime-linux.dev-symlinks", symlinks),
 ];
 
 /// Each default device, with its number.

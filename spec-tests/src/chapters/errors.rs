@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::config::{mount, namespace, no_namespace, push, set, strip};
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::Ran;
 use crate::scene::Scene;
 use crate::suite::{Case, Check, Known, Suite, View, ensure};
@@ -322,42 +322,21 @@ pub(crate) const CONFIGS: &[BadConfig] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "errors.config.missing",
-        run: |scene| raw(scene, None),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.config.empty",
-        run: |scene| raw(scene, Some("")),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.config.truncated",
-        run: |scene| raw(scene, Some("{\"ociVersion\": \"1.0.2\", \"process\": {")),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.config.not-an-object",
-        run: |scene| raw(scene, Some("[]")),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.config.unknown-fields-are-ignored",
-        run: unknown_fields,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.linux.resources.cpu.cpus.impossible",
-        run: impossible_cpus,
-        view: View::V1,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "errors.linux.namespaces.path.dead",
-        run: dead_namespace,
-        ..SCENARIO
-    },
+    scenario("errors.config.missing", |scene| raw(scene, None)),
+    scenario("errors.config.empty", |scene| raw(scene, Some(""))),
+    scenario("errors.config.truncated", |scene| {
+        raw(scene, Some("{\"ociVersion\": \"1.0.2\", \"process\": {"))
+    }),
+    scenario("errors.config.not-an-object", |scene| {
+        raw(scene, Some("[]"))
+    }),
+    scenario("errors.config.unknown-fields-are-ignored", unknown_fields),
+    scenario(
+        "errors.linux.resources.cpu.cpus.impossible",
+        impossible_cpus,
+    )
+    .on(View::V1),
+    scenario("errors.linux.namespaces.path.dead", dead_namespace),
 ];
 
 impl Case for BadConfig {

@@ -7,90 +7,39 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "hooks.createRuntime.stdin-is-the-state",
-        run: stdin,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.stdin-status-is-creating",
-        run: stdin_status,
-        known: STATUS,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.namespace",
-        run: namespace,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.args",
-        run: args,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.env",
-        run: env,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.order",
-        run: order,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.failure",
-        run: failure,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.timeout",
-        run: timeout,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.timeout.kills-descendants",
-        run: timeout_descendants,
-        known: &[
-            ("runc", "kills only the hook itself"),
-            ("crun", "kills only the hook itself"),
-        ],
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.createRuntime.before-start",
-        run: before_start,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.startContainer.runs-inside",
-        run: inside,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.startContainer.not-at-create",
-        run: not_at_create,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.startContainer.failure-stops-program",
-        run: start_failure,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "hooks.startContainer.failure-is-told-by-start",
-        run: start_failure_told,
-        known: &[
-            ("runc", "start returns before startContainer hooks run"),
-            ("crun", "start returns before startContainer hooks run"),
-        ],
-        ..SCENARIO
-    },
+    scenario("hooks.createRuntime.stdin-is-the-state", stdin),
+    scenario("hooks.createRuntime.stdin-status-is-creating", stdin_status).deviates(STATUS),
+    scenario("hooks.createRuntime.namespace", namespace),
+    scenario("hooks.createRuntime.args", args),
+    scenario("hooks.createRuntime.env", env),
+    scenario("hooks.createRuntime.order", order),
+    scenario("hooks.createRuntime.failure", failure),
+    scenario("hooks.createRuntime.timeout", timeout),
+    scenario(
+        "hooks.createRuntime.timeout.kills-descendants",
+        timeout_descendants,
+    )
+    .deviates(&[
+        ("runc", "kills only the hook itself"),
+        ("crun", "kills only the hook itself"),
+    ]),
+    scenario("hooks.createRuntime.before-start", before_start),
+    scenario("hooks.startContainer.runs-inside", inside),
+    scenario("hooks.startContainer.not-at-create", not_at_create),
+    scenario("hooks.startContainer.failure-stops-program", start_failure),
+    scenario(
+        "hooks.startContainer.failure-is-told-by-start",
+        start_failure_told,
+    )
+    .deviates(&[
+        ("runc", "start returns before startContainer hooks run"),
+        ("crun", "start returns before startContainer hooks run"),
+    ]),
 ];
 
 const STATUS: crate::suite::Known = &[("crun", "tells created")];

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use crate::config::{bind, mount, set, strip_option, unmount};
-use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, View, ensure};
 use serde_json::json;
@@ -363,21 +363,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "mounts.destination.symlink-stays-inside",
-        run: symlink_inside,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "mounts.destination.dotdot-stays-inside",
-        run: dotdot_inside,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "mounts.options.table",
-        run: option_table,
-        ..SCENARIO
-    },
+    scenario("mounts.destination.symlink-stays-inside", symlink_inside),
+    scenario("mounts.destination.dotdot-stays-inside", dotdot_inside),
+    scenario("mounts.options.table", option_table),
 ];
 
 /// An absolute link in the root means a place in the root, never on the host.

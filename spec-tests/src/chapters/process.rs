@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::config::{set, strip};
-use crate::property::{Expect, PROPERTY, Probe, Property, SCENARIO, Scenario};
+use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, ensure};
 
@@ -248,31 +248,14 @@ pub(crate) const PROPERTIES: &[Property] = &[
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "process.args.searched-in-path",
-        run: searched,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.env.exact",
-        run: exact_env,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.env.home",
-        run: home,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.capabilities.unknown-is-no-error",
-        run: unknown_capability,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "process.capabilities.none",
-        run: no_capabilities,
-        ..SCENARIO
-    },
+    scenario("process.args.searched-in-path", searched),
+    scenario("process.env.exact", exact_env),
+    scenario("process.env.home", home),
+    scenario(
+        "process.capabilities.unknown-is-no-error",
+        unknown_capability,
+    ),
+    scenario("process.capabilities.none", no_capabilities),
 ];
 
 fn searched(scene: &mut Scene<'_>) -> Check {

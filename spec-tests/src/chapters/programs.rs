@@ -5,88 +5,38 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "program.missing-in-path",
-        run: |scene| missing(scene, "no-such-tool", "executable file not found in $PATH"),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "program.missing",
-        run: |scene| missing(scene, "/no/such/tool", "no such file or directory"),
-        known: CRUN,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "program.not-executable",
-        run: |scene| missing(scene, "/etc/passwd", "permission denied"),
-        known: CRUN,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "program.is-a-directory",
-        run: |scene| missing(scene, "/etc", ""),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "log.json",
-        run: json_log,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "log.json.appended",
-        run: appended,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "log.unwritten-on-success",
-        run: silent,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "log.format.invalid",
-        run: bad_format,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "version",
-        run: version,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "list.json",
-        run: list_json,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "list.table",
-        run: list_table,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "list.quiet",
-        run: list_quiet,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "usage.unknown-command",
-        run: |scene| usage(scene, &["unheard-of"]),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "usage.unknown-flag",
-        run: |scene| usage(scene, &["state", "--unheard-of", "x"]),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "usage.missing-id",
-        run: |scene| usage(scene, &["start"]),
-        ..SCENARIO
-    },
+    scenario("program.missing-in-path", |scene| {
+        missing(scene, "no-such-tool", "executable file not found in $PATH")
+    }),
+    scenario("program.missing", |scene| {
+        missing(scene, "/no/such/tool", "no such file or directory")
+    })
+    .deviates(CRUN),
+    scenario("program.not-executable", |scene| {
+        missing(scene, "/etc/passwd", "permission denied")
+    })
+    .deviates(CRUN),
+    scenario("program.is-a-directory", |scene| missing(scene, "/etc", "")),
+    scenario("log.json", json_log),
+    scenario("log.json.appended", appended),
+    scenario("log.unwritten-on-success", silent),
+    scenario("log.format.invalid", bad_format),
+    scenario("version", version),
+    scenario("list.json", list_json),
+    scenario("list.table", list_table),
+    scenario("list.quiet", list_quiet),
+    scenario("usage.unknown-command", |scene| {
+        usage(scene, &["unheard-of"])
+    }),
+    scenario("usage.unknown-flag", |scene| {
+        usage(scene, &["state", "--unheard-of", "x"])
+    }),
+    scenario("usage.missing-id", |scene| usage(scene, &["start"])),
 ];
 
 const CRUN: crate::suite::Known = &[("crun", "begins the words with a capital letter")];

@@ -5,47 +5,20 @@ use std::path::PathBuf;
 
 use super::{Stranger, alive, force_delete, longshore_only, one_line};
 use crate::cgroups;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, View, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "bystander.in-the-cgroup",
-        run: |scene| occupied(scene, ""),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.below-the-cgroup",
-        run: |scene| occupied(scene, "below"),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.frozen-cgroup",
-        run: frozen,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.frozen-cgroup.v1",
-        run: frozen_v1,
-        view: View::V1,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.empty-cgroup-is-used-and-stays",
-        run: empty,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.entered-later",
-        run: entered_later,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "bystander.another-containers-cgroup",
-        run: shared,
-        ..SCENARIO
-    },
+    scenario("bystander.in-the-cgroup", |scene| occupied(scene, "")),
+    scenario("bystander.below-the-cgroup", |scene| {
+        occupied(scene, "below")
+    }),
+    scenario("bystander.frozen-cgroup", frozen),
+    scenario("bystander.frozen-cgroup.v1", frozen_v1).on(View::V1),
+    scenario("bystander.empty-cgroup-is-used-and-stays", empty),
+    scenario("bystander.entered-later", entered_later),
+    scenario("bystander.another-containers-cgroup", shared),
 ];
 
 /// The container's cgroup in one hierarchy, made beforehand, with a part below it.

@@ -8,67 +8,33 @@ use serde_json::{Value, json};
 
 use super::{Stranger, alive, force_delete, longshore_only, one_line, start_time, wait_dead};
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "delete.force.record.truncated",
-        run: |scene| damaged(scene, |text| Some(text[..text.len() / 2].to_owned())),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.empty",
-        run: |scene| damaged(scene, |_| Some(String::new())),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.garbage",
-        run: |scene| damaged(scene, |_| Some("\u{1}\u{2}{{{".repeat(1000))),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.newer",
-        run: |scene| damaged(scene, newer),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.missing",
-        run: |scene| damaged(scene, |_| None),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.other-pid",
-        run: |scene| misled(scene, None),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.record.stale-boot-id",
-        run: |scene| misled(scene, Some("00000000-0000-0000-0000-000000000000")),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.unknown-id",
-        run: unknown,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.slow-hook",
-        run: slow_hook,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.slow-hook.creator-killed",
-        run: orphaned_hook,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "delete.force.start-hook",
-        run: start_hook,
-        ..SCENARIO
-    },
+    scenario("delete.force.record.truncated", |scene| {
+        damaged(scene, |text| Some(text[..text.len() / 2].to_owned()))
+    }),
+    scenario("delete.force.record.empty", |scene| {
+        damaged(scene, |_| Some(String::new()))
+    }),
+    scenario("delete.force.record.garbage", |scene| {
+        damaged(scene, |_| Some("\u{1}\u{2}{{{".repeat(1000)))
+    }),
+    scenario("delete.force.record.newer", |scene| damaged(scene, newer)),
+    scenario("delete.force.record.missing", |scene| {
+        damaged(scene, |_| None)
+    }),
+    scenario("delete.force.record.other-pid", |scene| misled(scene, None)),
+    scenario("delete.force.record.stale-boot-id", |scene| {
+        misled(scene, Some("00000000-0000-0000-0000-000000000000"))
+    }),
+    scenario("delete.force.unknown-id", unknown),
+    scenario("delete.force.slow-hook", slow_hook),
+    scenario("delete.force.slow-hook.creator-killed", orphaned_hook),
+    scenario("delete.force.start-hook", start_hook),
 ];
 
 fn newer(text: &str) -> Option<String> {

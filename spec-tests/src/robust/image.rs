@@ -9,27 +9,15 @@ use serde_json::{Value, json};
 
 use super::longshore_only;
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::{Scene, until};
 use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "image.created",
-        run: created,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "image.during-hook",
-        run: during_hook,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "image.stage1",
-        run: stage1,
-        ..SCENARIO
-    },
+    scenario("image.created", created),
+    scenario("image.during-hook", during_hook),
+    scenario("image.stage1", stage1),
 ];
 
 const ALL_SEALS: i32 =

@@ -11,53 +11,33 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{alive, longshore_only};
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Running};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 use crate::{cgroups, config, leak};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "kill.create.every-point",
-        run: |scene| sweep(scene, Verb::Create, false),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.create.every-point.user-namespace",
-        run: |scene| sweep(scene, Verb::Create, true),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.start.every-point",
-        run: |scene| sweep(scene, Verb::Start, false),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.delete.every-point",
-        run: |scene| sweep(scene, Verb::Delete, false),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.create.any-time",
-        run: |scene| any_time(scene, Verb::Create),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.start.any-time",
-        run: |scene| any_time(scene, Verb::Start),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.delete.any-time",
-        run: |scene| any_time(scene, Verb::Delete),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "kill.control.runc",
-        run: control,
-        ..SCENARIO
-    },
+    scenario("kill.create.every-point", |scene| {
+        sweep(scene, Verb::Create, false)
+    }),
+    scenario("kill.create.every-point.user-namespace", |scene| {
+        sweep(scene, Verb::Create, true)
+    }),
+    scenario("kill.start.every-point", |scene| {
+        sweep(scene, Verb::Start, false)
+    }),
+    scenario("kill.delete.every-point", |scene| {
+        sweep(scene, Verb::Delete, false)
+    }),
+    scenario("kill.create.any-time", |scene| {
+        any_time(scene, Verb::Create)
+    }),
+    scenario("kill.start.any-time", |scene| any_time(scene, Verb::Start)),
+    scenario("kill.delete.any-time", |scene| {
+        any_time(scene, Verb::Delete)
+    }),
+    scenario("kill.control.runc", control),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{longshore_only, one_line};
 use crate::config::{set, strip};
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::Call;
 use crate::scene::Scene;
 use crate::suite::{Case, Check, Known, Suite, View, ensure};
@@ -514,130 +514,72 @@ fn refused_call(scene: &Scene<'_>, call: Call, place: &str) -> Check {
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "provoked.config.bad-utf8",
-        run: |scene| {
-            text(scene, |text| {
-                text.replace("TERM=xterm", "TERM=\u{1}")
-                    .into_bytes()
-                    .iter()
-                    .map(|byte| if *byte == 1 { 0xff } else { *byte })
-                    .collect()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.lone-surrogate",
-        run: |scene| {
-            text(scene, |text| {
-                text.replace("TERM=xterm", "TERM=\\ud800").into_bytes()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.duplicate-name",
-        run: |scene| {
-            text(scene, |text| {
-                text.replacen("\"cwd\":", "\"cwd\":\"/tmp\",\"cwd\":", 1)
-                    .into_bytes()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.nesting",
-        run: |scene| {
-            text(scene, |text| {
-                text.replacen(
-                    '{',
-                    &format!("{{\"x\":{}{},", "[".repeat(100_000), "]".repeat(100_000)),
-                    1,
-                )
+    scenario("provoked.config.bad-utf8", |scene| {
+        text(scene, |text| {
+            text.replace("TERM=xterm", "TERM=\u{1}")
                 .into_bytes()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.trailing",
-        run: |scene| text(scene, |text| format!("{text}{text}").into_bytes()),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.number-too-large",
-        run: |scene| {
-            text(scene, |text| {
-                text.replacen('{', "{\"x\":1e999999,", 1).into_bytes()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.huge",
-        run: |scene| {
-            text(scene, |text| {
-                format!("{}{text}", " ".repeat(20 << 20)).into_bytes()
-            })
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.config.binary",
-        run: |scene| text(scene, |_| vec![0; 4096]),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.rootfs.proc-is-a-link",
-        run: |scene| link(scene, "proc", "mounts[0] (/proc)"),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.rootfs.sys-is-a-link",
-        run: |scene| link(scene, "sys", "mounts[4] (/sys)"),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.pid-file.unwritable",
-        run: pid_file,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.pid-file.directory",
-        run: pid_directory,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.pid-file.stale-temporary",
-        run: stale_pid_file,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.console-socket.missing",
-        run: |scene| console(scene, Socket::Missing),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.console-socket.no-socket",
-        run: |scene| console(scene, Socket::File),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.console-socket.without-terminal",
-        run: |scene| console(scene, Socket::Unasked),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.bundle.missing",
-        run: bundle,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "provoked.preserve-fds",
-        run: preserve,
-        ..SCENARIO
-    },
+                .iter()
+                .map(|byte| if *byte == 1 { 0xff } else { *byte })
+                .collect()
+        })
+    }),
+    scenario("provoked.config.lone-surrogate", |scene| {
+        text(scene, |text| {
+            text.replace("TERM=xterm", "TERM=\\ud800").into_bytes()
+        })
+    }),
+    scenario("provoked.config.duplicate-name", |scene| {
+        text(scene, |text| {
+            text.replacen("\"cwd\":", "\"cwd\":\"/tmp\",\"cwd\":", 1)
+                .into_bytes()
+        })
+    }),
+    scenario("provoked.config.nesting", |scene| {
+        text(scene, |text| {
+            text.replacen(
+                '{',
+                &format!("{{\"x\":{}{},", "[".repeat(100_000), "]".repeat(100_000)),
+                1,
+            )
+            .into_bytes()
+        })
+    }),
+    scenario("provoked.config.trailing", |scene| {
+        text(scene, |text| format!("{text}{text}").into_bytes())
+    }),
+    scenario("provoked.config.number-too-large", |scene| {
+        text(scene, |text| {
+            text.replacen('{', "{\"x\":1e999999,", 1).into_bytes()
+        })
+    }),
+    scenario("provoked.config.huge", |scene| {
+        text(scene, |text| {
+            format!("{}{text}", " ".repeat(20 << 20)).into_bytes()
+        })
+    }),
+    scenario("provoked.config.binary", |scene| {
+        text(scene, |_| vec![0; 4096])
+    }),
+    scenario("provoked.rootfs.proc-is-a-link", |scene| {
+        link(scene, "proc", "mounts[0] (/proc)")
+    }),
+    scenario("provoked.rootfs.sys-is-a-link", |scene| {
+        link(scene, "sys", "mounts[4] (/sys)")
+    }),
+    scenario("provoked.pid-file.unwritable", pid_file),
+    scenario("provoked.pid-file.directory", pid_directory),
+    scenario("provoked.pid-file.stale-temporary", stale_pid_file),
+    scenario("provoked.console-socket.missing", |scene| {
+        console(scene, Socket::Missing)
+    }),
+    scenario("provoked.console-socket.no-socket", |scene| {
+        console(scene, Socket::File)
+    }),
+    scenario("provoked.console-socket.without-terminal", |scene| {
+        console(scene, Socket::Unasked)
+    }),
+    scenario("provoked.bundle.missing", bundle),
+    scenario("provoked.preserve-fds", preserve),
 ];
 
 fn text(scene: &mut Scene<'_>, spoil: fn(&str) -> Vec<u8>) -> Check {

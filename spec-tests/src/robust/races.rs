@@ -8,37 +8,17 @@ use serde_json::json;
 
 use super::{alive, longshore_only, one_line};
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "race.create",
-        run: creates,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "race.start",
-        run: starts,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "race.delete",
-        run: deletes,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "lock.readers-and-kill-never-wait",
-        run: readers,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "lock.kill-while-start-waits",
-        run: kill_during_start,
-        ..SCENARIO
-    },
+    scenario("race.create", creates),
+    scenario("race.start", starts),
+    scenario("race.delete", deletes),
+    scenario("lock.readers-and-kill-never-wait", readers),
+    scenario("lock.kill-while-start-waits", kill_during_start),
 ];
 
 /// Twenty at one id: one wins, and its container is whole.

@@ -6,86 +6,50 @@ use serde_json::{Value, json};
 
 use super::{force_delete, longshore_only, one_line};
 use crate::config::set;
-use crate::property::{SCENARIO, Scenario};
+use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::{Scene, until};
 use crate::suite::{Check, View, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "start.hook-fails",
-        run: |scene| {
-            hook(
-                scene,
-                json!({ "path": "/bin/false" }),
-                "hooks.startContainer[0]",
-            )
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.hook-missing",
-        run: |scene| {
-            hook(
-                scene,
-                json!({ "path": "/no/hook" }),
-                "hooks.startContainer[0]",
-            )
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.hook-times-out",
-        run: |scene| {
-            hook(
-                scene,
-                json!({ "path": "/bin/sleep", "args": ["sleep", "30"], "timeout": 1 }),
-                "hooks.startContainer[0]",
-            )
-        },
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.program-vanished",
-        run: vanished,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.init-killed",
-        run: killed,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.init-killed-before-it-hears",
-        run: killed_before_it_hears,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.seccomp.kills-execve",
-        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_PROCESS" })),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.seccomp.kills-thread-at-execve",
-        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_THREAD" })),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.seccomp.denies-execve",
-        run: |scene| filtered_execve(scene, json!({ "action": "SCMP_ACT_ERRNO", "errnoRet": 13 })),
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.seccomp.denies-the-rest",
-        run: denied_rest,
-        ..SCENARIO
-    },
-    Scenario {
-        name: "start.pids.limit-1",
-        run: |scene| small(scene, "/linux/resources/pids", json!({ "limit": 1 })),
-        view: View::V1,
-        ..SCENARIO
-    },
+    scenario("start.hook-fails", |scene| {
+        hook(
+            scene,
+            json!({ "path": "/bin/false" }),
+            "hooks.startContainer[0]",
+        )
+    }),
+    scenario("start.hook-missing", |scene| {
+        hook(
+            scene,
+            json!({ "path": "/no/hook" }),
+            "hooks.startContainer[0]",
+        )
+    }),
+    scenario("start.hook-times-out", |scene| {
+        hook(
+            scene,
+            json!({ "path": "/bin/sleep", "args": ["sleep", "30"], "timeout": 1 }),
+            "hooks.startContainer[0]",
+        )
+    }),
+    scenario("start.program-vanished", vanished),
+    scenario("start.init-killed", killed),
+    scenario("start.init-killed-before-it-hears", killed_before_it_hears),
+    scenario("start.seccomp.kills-execve", |scene| {
+        filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_PROCESS" }))
+    }),
+    scenario("start.seccomp.kills-thread-at-execve", |scene| {
+        filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_THREAD" }))
+    }),
+    scenario("start.seccomp.denies-execve", |scene| {
+        filtered_execve(scene, json!({ "action": "SCMP_ACT_ERRNO", "errnoRet": 13 }))
+    }),
+    scenario("start.seccomp.denies-the-rest", denied_rest),
+    scenario("start.pids.limit-1", |scene| {
+        small(scene, "/linux/resources/pids", json!({ "limit": 1 }))
+    })
+    .on(View::V1),
     Scenario {
         name: "start.memory.limit-256k",
         run: smallest_memory,
