@@ -70,14 +70,7 @@ impl Property {
                 let pid = scene.create()?;
                 look(scene, pid)
             }
-            Probe::Args => {
-                let ran = scene.run()?;
-                if ran.ok() {
-                    Ok(ran.stdout)
-                } else {
-                    Err(Stop::Fail(ran.story()))
-                }
-            }
+            Probe::Args => Ok(scene.run()?.must()?.stdout),
             Probe::Script(text) => {
                 scene.script(&format!("exec 2>&1; echo {MARK}; {text}"));
                 let ran = scene.run()?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::suite::{Check, ensure};
 use crate::sys;
 
 /// How long a call may take before it counts as hung.
@@ -169,6 +170,12 @@ impl Ran {
     /// True for exit status 0.
     pub(crate) fn ok(&self) -> bool {
         self.status.is_some_and(|status| status.success())
+    }
+
+    /// Itself, if it succeeded.
+    pub(crate) fn must(self) -> Check<Ran> {
+        ensure!(self.ok(), "{}", self.story());
+        Ok(self)
     }
 
     /// The exit code; -1 when killed at the deadline, -signal when it died of one.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::holder::Holder;
 use crate::runtime::{Call, Ran, RuntimeUnderTest};
-use crate::suite::{Check, Stop, Suite};
+use crate::suite::{Check, Stop, Suite, ensure};
 use crate::{cgroups, config, rootfs};
 
 /// Everything a test works with.
@@ -166,10 +166,7 @@ impl<'s> Scene<'s> {
 
     /// `create` that must succeed; returns init's pid on the host.
     pub(crate) fn create(&self) -> Check<i32> {
-        let ran = self.try_create()?;
-        if !ran.ok() {
-            return Err(Stop::Fail(ran.story()));
-        }
+        self.try_create()?.must()?;
         self.note_pid()
             .ok_or_else(|| Stop::Fail("no pid file after create".to_owned()))
     }
@@ -183,12 +180,7 @@ impl<'s> Scene<'s> {
 
     /// A verb that must succeed.
     pub(crate) fn must(&self, verb: &str) -> Check<Ran> {
-        let ran = self.verb(verb)?;
-        if ran.ok() {
-            Ok(ran)
-        } else {
-            Err(Stop::Fail(ran.story()))
-        }
+        self.verb(verb)?.must()
     }
 
     /// The state JSON.
@@ -204,6 +196,13 @@ impl<'s> Scene<'s> {
             .as_str()
             .unwrap_or("none")
             .to_owned())
+    }
+
+    /// `state` must tell the status.
+    pub(crate) fn must_be(&self, status: &str) -> Check {
+        let now = self.status()?;
+        ensure!(now == status, "not {status}, but {now}");
+        Ok(())
     }
 
     /// Polls `state` until it tells the status.
@@ -231,6 +230,13 @@ impl<'s> Scene<'s> {
                 .map(|pid| format!("process {pid}")),
         );
         left
+    }
+
+    /// Nothing of that may be there.
+    pub(crate) fn leaves_nothing(&self) -> Check {
+        let left = self.left_behind();
+        ensure!(left.is_empty(), "left: {left:?}");
+        Ok(())
     }
 
     fn note_pid(&self) -> Option<i32> {

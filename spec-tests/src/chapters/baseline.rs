@@ -49,8 +49,7 @@ fn dispositions(scene: &mut Scene<'_>, ignored: &'static [i32]) -> Check {
         "/process/args",
         json!(["/bin/grep", "^Sig", "/proc/self/status"]),
     );
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    let ran = scene.run()?.must()?;
     for field in ["SigIgn", "SigBlk", "SigPnd"] {
         ensure!(
             ran.stdout.contains(&format!("{field}:\t0000000000000000")),
@@ -112,12 +111,7 @@ fn preserve_missing(scene: &mut Scene<'_>) -> Check {
         "descriptors that are not open must be refused: {}",
         ran.story()
     );
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 /// Unset in the config, the umask is 0022 whatever the caller's is: what engines count on.

@@ -326,12 +326,7 @@ fn removed(scene: &mut Scene<'_>) -> Check {
     scene.start()?;
     scene.wait_status("stopped")?;
     scene.must("delete")?;
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn unlimited_pids(scene: &mut Scene<'_>) -> Check {
@@ -350,12 +345,7 @@ fn refused(scene: &mut Scene<'_>, resources: serde_json::Value) -> Check {
     scene.config["linux"]["resources"] = resources;
     let ran = scene.try_create()?;
     ensure!(!ran.ok(), "a limit that can't be set was accepted");
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 /// A limit whose controller this host's cgroup2 lacks must not be dropped in silence.
@@ -381,10 +371,5 @@ fn refused_by_us(scene: &mut Scene<'_>, resources: serde_json::Value, controller
         "{}",
         ran.story()
     );
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }

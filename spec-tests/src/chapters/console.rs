@@ -43,9 +43,9 @@ impl Terminal {
         scene.write_config()?;
         let path = scene.path("console");
         let listener = UnixListener::bind(&path)?;
-        let ran = scene
-            .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?;
-        ensure!(ran.ok(), "{}", ran.story());
+        scene
+            .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?
+            .must()?;
         ensure!(
             sys::readable(listener.as_fd(), SOON),
             "nobody connected to the console socket"
@@ -169,12 +169,7 @@ fn no_socket(scene: &mut Scene<'_>) -> Check {
     set(&mut scene.config, "/process/terminal", json!(true));
     let ran = scene.try_create()?;
     ensure!(!ran.ok(), "{}", ran.story());
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn not_wanted(scene: &mut Scene<'_>) -> Check {

@@ -383,12 +383,7 @@ fn refused(scene: &Scene<'_>, ran: &Ran) -> Check {
     let lines = ran.stderr.lines().filter(|line| !noise(line)).count();
     ensure!(lines == 1, "{lines} lines: {}", ran.story());
     ensure!(!scene.path("pid").exists(), "a pid file was written");
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn raw(scene: &mut Scene<'_>, text: Option<&str>) -> Check {
@@ -407,8 +402,7 @@ fn unknown_fields(scene: &mut Scene<'_>) -> Check {
     );
     set(&mut scene.config, "/linux/futureFeature", json!(true));
     set(&mut scene.config, "/process/futureFeature", json!("x"));
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene.run()?.must()?;
     Ok(())
 }
 

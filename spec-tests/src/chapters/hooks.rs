@@ -173,12 +173,7 @@ fn failure(scene: &mut Scene<'_>) -> Check {
     let ran = scene.try_create()?;
     ensure!(!ran.ok(), "create succeeded: {}", ran.story());
     ensure!(!scene.path("second").exists(), "the next hook ran");
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn timeout_hook(scene: &mut Scene<'_>, body: &str) -> Check<Duration> {
@@ -196,12 +191,7 @@ fn timeout_hook(scene: &mut Scene<'_>, body: &str) -> Check<Duration> {
 fn timeout(scene: &mut Scene<'_>) -> Check {
     let took = timeout_hook(scene, "exec sleep 30")?;
     ensure!(took < Duration::from_secs(10), "took {took:?}");
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn timeout_descendants(scene: &mut Scene<'_>) -> Check {
@@ -267,8 +257,7 @@ fn inside(scene: &mut Scene<'_>) -> Check {
         "cat > /hook-state; readlink /proc/self/ns/mnt > /hook-ns; echo hook >> /order; echo $H > /hook-env",
     )?;
     scene.script("readlink /proc/self/ns/mnt; echo program >> /order");
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    let ran = scene.run()?.must()?;
     let read = |name: &str| fs::read_to_string(scene.path(&format!("rootfs/{name}")));
     ensure!(
         read("order")? == "hook\nprogram\n",

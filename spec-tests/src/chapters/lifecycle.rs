@@ -70,28 +70,14 @@ fn sleeper(scene: &mut Scene<'_>) {
 fn round(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
-    ensure!(
-        scene.status()? == "created",
-        "after create: {}",
-        scene.status()?
-    );
+    scene.must_be("created")?;
     scene.must("start")?;
-    ensure!(
-        scene.status()? == "running",
-        "after start: {}",
-        scene.status()?
-    );
-    let kill = scene.call(&["kill", &scene.id, "KILL"]).run()?;
-    ensure!(kill.ok(), "{}", kill.story());
+    scene.must_be("running")?;
+    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
     scene.wait_status("stopped")?;
     scene.must("delete")?;
     refused(&scene.verb("state")?, "does not exist")?;
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn not_yet(scene: &mut Scene<'_>) -> Check {
@@ -167,8 +153,7 @@ fn start_twice(scene: &mut Scene<'_>) -> Check {
         &scene.verb("start")?,
         "cannot start an already running container",
     )?;
-    ensure!(scene.status()? == "running", "now {}", scene.status()?);
-    Ok(())
+    scene.must_be("running")
 }
 
 fn start_stopped(scene: &mut Scene<'_>) -> Check {
@@ -221,8 +206,7 @@ fn kill_signals(scene: &mut Scene<'_>) -> Check {
         let id = scene.id.clone();
         let mut args = vec!["kill", id.as_str()];
         args.extend(*form);
-        let ran = scene.call(&args).run()?;
-        ensure!(ran.ok(), "{}", ran.story());
+        scene.call(&args).run()?.must()?;
         until(|| count() > sent, &format!("signal {form:?}"))?;
     }
     let got = fs::read_to_string(scene.path("rootfs/got"))?;
@@ -237,15 +221,13 @@ fn kill_unknown(scene: &mut Scene<'_>) -> Check {
         let ran = scene.call(&["kill", &scene.id, signal]).run()?;
         ensure!(!ran.ok(), "{signal:?} was accepted");
     }
-    ensure!(scene.status()? == "running", "now {}", scene.status()?);
-    Ok(())
+    scene.must_be("running")
 }
 
 fn kill_created(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
-    let ran = scene.call(&["kill", &scene.id, "KILL"]).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
     scene.wait_status("stopped")
 }
 
@@ -257,34 +239,25 @@ fn delete_running(scene: &mut Scene<'_>) -> Check {
         scene.id
     );
     refused(&scene.verb("delete")?, &words)?;
-    ensure!(scene.status()? == "running", "now {}", scene.status()?);
-    Ok(())
+    scene.must_be("running")
 }
 
 fn delete_created(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.create()?;
     scene.must("delete")?;
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 /// Everything in the container goes, not only init.
 fn delete_force(scene: &mut Scene<'_>) -> Check {
     scene.script("sleep 100 & sleep 101 & wait");
     scene.start()?;
-    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene
+        .call(&["delete", "--force", &scene.id])
+        .run()?
+        .must()?;
+    scene.leaves_nothing()
 }
 
 fn delete_unknown(scene: &mut Scene<'_>) -> Check {
@@ -322,8 +295,7 @@ fn state_shape(scene: &mut Scene<'_>) -> Check {
         "created: {state}"
     );
     ensure!(state["owner"].is_string(), "owner: {state}");
-    let kill = scene.call(&["kill", &scene.id, "KILL"]).run()?;
-    ensure!(kill.ok(), "{}", kill.story());
+    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
     scene.wait_status("stopped")?;
     let pid = scene.state()?["pid"].clone();
     ensure!(
@@ -387,14 +359,8 @@ fn signal_status(scene: &mut Scene<'_>) -> Check {
 }
 
 fn run_deletes(scene: &mut Scene<'_>) -> Check {
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.run()?.must()?;
+    scene.leaves_nothing()
 }
 
 fn forwards(scene: &mut Scene<'_>) -> Check {
@@ -418,15 +384,10 @@ fn detach(scene: &mut Scene<'_>) -> Check {
     sleeper(scene);
     scene.write_config()?;
     let pid_file = scene.path("pid").display().to_string();
-    let ran = scene.finish_create(scene.call(&[
-        "run",
-        "--detach",
-        "--pid-file",
-        &pid_file,
-        &scene.id,
-    ]))?;
-    ensure!(ran.ok(), "{}", ran.story());
-    ensure!(scene.status()? == "running", "now {}", scene.status()?);
+    scene
+        .finish_create(scene.call(&["run", "--detach", "--pid-file", &pid_file, &scene.id]))?
+        .must()?;
+    scene.must_be("running")?;
     let text = fs::read_to_string(pid_file)?;
     ensure!(
         scene.state()?["pid"].as_i64() == text.parse().ok(),
@@ -442,8 +403,7 @@ fn keep(scene: &mut Scene<'_>) -> Check {
         return Err(Stop::Skip("this version has no run --keep".to_owned()));
     }
     ensure!(ran.ok(), "{}", ran.story());
-    ensure!(scene.status()? == "stopped", "now {}", scene.status()?);
-    Ok(())
+    scene.must_be("stopped")
 }
 
 /// The runtime's own stdout becomes the container's: what the program writes
@@ -454,8 +414,7 @@ fn pipes(scene: &mut Scene<'_>) -> Check {
     let (mut reader, writer) = std::io::pipe()?;
     let mut call = scene.create_call(&[]);
     call.stdout = Some(writer.into());
-    let ran = scene.finish_create(call)?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene.finish_create(call)?.must()?;
     scene.must("start")?;
     ensure!(
         sys::readable(reader.as_fd(), Duration::from_secs(5)),

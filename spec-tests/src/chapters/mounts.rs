@@ -375,8 +375,7 @@ fn symlink_inside(scene: &mut Scene<'_>) -> Check {
     symlink(&outside, scene.path("rootfs/link"))?;
     mount(&mut scene.config, "/link/made", "tmpfs", "tmpfs", &[]);
     scene.script("grep tmpfs /proc/mounts");
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    let ran = scene.run()?.must()?;
     ensure!(
         fs::read_dir(&outside)?.next().is_none(),
         "the mount point was made on the host"
@@ -395,8 +394,7 @@ fn dotdot_inside(scene: &mut Scene<'_>) -> Check {
     symlink("../../../../../../..", scene.path("rootfs/up"))?;
     mount(&mut scene.config, "/up/made", "tmpfs", "tmpfs", &[]);
     scene.script("grep ' /made ' /proc/mounts");
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene.run()?.must()?;
     ensure!(
         !std::path::Path::new("/made").exists(),
         "the mount point was made on the host"
@@ -429,8 +427,7 @@ fn option_table(scene: &mut Scene<'_>) -> Check {
     }
     mount(&mut scene.config, "/o/plain", "tmpfs", "tmpfs", &[]);
     scene.script("cat /proc/mounts");
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    let ran = scene.run()?.must()?;
     let has = |path: &str, word: &str| {
         let line = ran
             .stdout

@@ -52,12 +52,7 @@ fn missing(scene: &mut Scene<'_>, program: &str, words: &str) -> Check {
         ran.story()
     );
     ensure!(!scene.path("pid").exists(), "a pid file was written");
-    ensure!(
-        scene.left_behind().is_empty(),
-        "left: {:?}",
-        scene.left_behind()
-    );
-    Ok(())
+    scene.leaves_nothing()
 }
 
 /// `2026-11-21T00:21:22Z`, with or without a fraction and an offset.

@@ -102,8 +102,10 @@ fn empty(scene: &mut Scene<'_>) -> Check {
         inside.lines().any(|line| line == pid.to_string()),
         "init is not in the cgroup"
     );
-    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene
+        .call(&["delete", "--force", &scene.id])
+        .run()?
+        .must()?;
     ensure!(!alive(pid), "init is alive");
     ensure!(dir.exists(), "the cgroup that was there before was removed");
     let others: Vec<_> = cgroups::directories(&scene.cgroup)
@@ -122,8 +124,10 @@ fn entered_later(scene: &mut Scene<'_>) -> Check {
     let pid = scene.start()?;
     let stranger = Stranger::start()?;
     fs::write(dir.join("cgroup.procs"), stranger.pid().to_string())?;
-    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene
+        .call(&["delete", "--force", &scene.id])
+        .run()?
+        .must()?;
     ensure!(!alive(pid), "init is alive");
     stranger.must_live()
 }

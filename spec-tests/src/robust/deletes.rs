@@ -129,8 +129,10 @@ fn misled(scene: &mut Scene<'_>, boot_id: Option<&str>) -> Check {
 
 fn unknown(scene: &mut Scene<'_>) -> Check {
     for _ in 0..2 {
-        let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
-        ensure!(ran.ok(), "{}", ran.story());
+        scene
+            .call(&["delete", "--force", &scene.id])
+            .run()?
+            .must()?;
     }
     Ok(())
 }

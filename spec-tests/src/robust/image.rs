@@ -90,8 +90,7 @@ fn stage1(scene: &mut Scene<'_>) -> Check {
             }
             ensure!(Instant::now() < end, "create hangs");
         }
-        let ran = creating.wait(LIMIT)?;
-        ensure!(ran.ok(), "{}", ran.story());
+        creating.wait(LIMIT)?.must()?;
         super::force_delete(scene)?;
         fs::remove_file(scene.path("pid"))?;
     }

@@ -158,8 +158,7 @@ impl Drop for Mark {
 /// The call that is killed, after all that must come before it.
 fn prepared(scene: &Scene<'_>, verb: Verb) -> Check<Call> {
     let must = |call: Call| -> Check {
-        let ran = call.run()?;
-        ensure!(ran.ok(), "{}", ran.story());
+        call.run()?.must()?;
         Ok(())
     };
     if verb != Verb::Create {

@@ -59,11 +59,11 @@ fn one_line(ran: &Ran) -> Check {
 
 /// `delete --force`, then nothing may be there any more.
 fn force_delete(scene: &Scene<'_>) -> Check {
-    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
-    let left = scene.left_behind();
-    ensure!(left.is_empty(), "left: {left:?}");
-    Ok(())
+    scene
+        .call(&["delete", "--force", &scene.id])
+        .run()?
+        .must()?;
+    scene.leaves_nothing()
 }
 
 /// Running, and neither dead nor a zombie.

@@ -240,8 +240,7 @@ fn refused_call(scene: &Scene<'_>, call: Call, place: &str) -> Check {
     );
     ensure!(took < Duration::from_secs(2), "took {took:?}");
     ensure!(!scene.path("pid").exists(), "a pid file was written");
-    let left = scene.left_behind();
-    ensure!(left.is_empty(), "left: {left:?}");
+    scene.leaves_nothing()?;
     let mounts = crate::leak::mounts_below(&scene.dir);
     ensure!(mounts.is_empty(), "left: {mounts:?}");
     Ok(())

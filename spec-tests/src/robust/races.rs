@@ -86,18 +86,14 @@ fn deletes(scene: &mut Scene<'_>) -> Check {
         running.push(scene.call(&["delete", "--force", &scene.id]).spawn()?);
     }
     for running in running {
-        let ran = running.wait(LIMIT)?;
-        ensure!(ran.ok(), "{}", ran.story());
+        running.wait(LIMIT)?.must()?;
     }
-    let left = scene.left_behind();
-    ensure!(left.is_empty(), "left: {left:?}");
-    Ok(())
+    scene.leaves_nothing()
 }
 
 fn at_once(scene: &Scene<'_>, args: &[&str]) -> Check {
     let begin = Instant::now();
-    let ran = scene.call(args).run()?;
-    ensure!(ran.ok(), "{}", ran.story());
+    scene.call(args).run()?.must()?;
     ensure!(
         begin.elapsed() < Duration::from_secs(1),
         "{args:?} took {:?}",

@@ -50,12 +50,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         small(scene, "/linux/resources/pids", json!({ "limit": 1 }))
     })
     .on(View::V1),
-    Scenario {
-        name: "start.memory.limit-256k",
-        run: smallest_memory,
-        known: &[("runc", "sets the limit on an init that has grown beyond it")],
-        view: View::V1,
-    },
+    scenario("start.memory.limit-256k", smallest_memory)
+        .deviates(&[("runc", "sets the limit on an init that has grown beyond it")])
+        .on(View::V1),
 ];
 
 /// The one line, and a container that is no more than stopped.
