@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::set;
+use crate::config::{push, set};
 use crate::property::{Scenario, scenario};
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
@@ -45,19 +45,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const STATUS: crate::suite::Known = &[("crun", "tells created")];
 
 /// Adds a createRuntime hook: a shell script with the bundle as `$B`.
-fn hook(scene: &mut Scene<'_>, kind: &str, name: &str, body: &str) -> Check {
+fn hook(scene: &mut Scene<'_>, name: &str, body: &str) -> Check {
     let bundle = scene.dir.display().to_string();
     let path = scene.executable(name, &format!("#!/bin/sh\nB={bundle}\n{body}\n"))?;
-    crate::config::push(
+    push(
         &mut scene.config,
-        &format!("/hooks/{kind}"),
+        "/hooks/createRuntime",
         json!({ "path": path }),
     );
     Ok(())
 }
 
 fn runtime_hook(scene: &mut Scene<'_>, body: &str) -> Check {
-    hook(scene, "createRuntime", "hook.sh", body)
+    hook(scene, "hook.sh", body)
 }
 
 fn hook_state(scene: &Scene<'_>) -> Check<Value> {
@@ -118,11 +118,7 @@ fn args(scene: &mut Scene<'_>) -> Check {
     let script = format!("printf '%s|' \"$0\" \"$@\" > {out}");
     let entry =
         json!({ "path": "/bin/sh", "args": ["shell", "-c", script, "zero", "one two", ""] });
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "createRuntime": [entry] }),
-    );
+    push(&mut scene.config, "/hooks/createRuntime", entry);
     scene.create()?;
     let seen = fs::read_to_string(&out)?;
     ensure!(seen == "zero|one two||", "{seen}");
@@ -135,11 +131,7 @@ fn env(scene: &mut Scene<'_>) -> Check {
     let script = format!("/bin/cat /proc/$$/environ > {out}");
     let entry =
         json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["A=1", "B=two words"] });
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "createRuntime": [entry] }),
-    );
+    push(&mut scene.config, "/hooks/createRuntime", entry);
     scene.create()?;
     let seen = fs::read_to_string(&out)?;
     let mut seen: Vec<&str> = seen.split_terminator('\0').collect();
@@ -149,13 +141,8 @@ fn env(scene: &mut Scene<'_>) -> Check {
 }
 
 fn order(scene: &mut Scene<'_>) -> Check {
-    hook(scene, "createRuntime", "first.sh", "echo first >> $B/order")?;
-    hook(
-        scene,
-        "createRuntime",
-        "second.sh",
-        "echo second >> $B/order",
-    )?;
+    hook(scene, "first.sh", "echo first >> $B/order")?;
+    hook(scene, "second.sh", "echo second >> $B/order")?;
     scene.create()?;
     let seen = fs::read_to_string(scene.path("order"))?;
     ensure!(seen == "first\nsecond\n", "{seen}");
@@ -163,13 +150,8 @@ fn order(scene: &mut Scene<'_>) -> Check {
 }
 
 fn failure(scene: &mut Scene<'_>) -> Check {
-    hook(scene, "createRuntime", "first.sh", "exit 3")?;
-    hook(
-        scene,
-        "createRuntime",
-        "second.sh",
-        "echo second > $B/second",
-    )?;
+    hook(scene, "first.sh", "exit 3")?;
+    hook(scene, "second.sh", "echo second > $B/second")?;
     let ran = scene.try_create()?;
     ensure!(!ran.ok(), "create succeeded: {}", ran.story());
     ensure!(!scene.path("second").exists(), "the next hook ran");
@@ -243,10 +225,10 @@ fn before_start(scene: &mut Scene<'_>) -> Check {
 /// A startContainer hook, given as a path inside the container.
 fn inner_hook(scene: &mut Scene<'_>, body: &str) -> Check {
     scene.executable("rootfs/opt/hook", &format!("#!/bin/sh\n{body}\n"))?;
-    set(
+    push(
         &mut scene.config,
-        "/hooks",
-        json!({ "startContainer": [{ "path": "/opt/hook", "env": ["PATH=/bin", "H=1"] }] }),
+        "/hooks/startContainer",
+        json!({ "path": "/opt/hook", "env": ["PATH=/bin", "H=1"] }),
     );
     Ok(())
 }

@@ -26,8 +26,8 @@ fn shared_source(scene: &mut Scene<'_>) -> Check {
 }
 
 // The sixth field of mountinfo holds the mount's own flags, then come the propagation fields.
-const DATA: Probe = Probe::Script("grep ' /data ' /proc/self/mountinfo");
-const DATA_SUB: Probe = Probe::Script("grep ' /data/sub ' /proc/self/mountinfo");
+const DATA: &str = "grep ' /data ' /proc/self/mountinfo";
+const DATA_SUB: &str = "grep ' /data/sub ' /proc/self/mountinfo";
 
 /// A filesystem of its own at `/new`.
 macro_rules! filesystem {
@@ -57,15 +57,30 @@ macro_rules! data_option {
     };
 }
 
-/// An option of a recursive bind mount on `/data`.
-macro_rules! bind_option {
-    ($name:literal, $option:literal, $probe:expr, $expect:literal) => {
+/// A bind mount of something with the file from outside.
+macro_rules! bound {
+    ($name:literal, $source:literal, $destination:literal, $probe:literal) => {
         Property {
             name: $name,
             prepare: source,
+            set: |_, config| mount(config, $destination, "bind", $source, &["bind"]),
+            strip: |config| unmount(config, $destination),
+            probe: Probe::Script($probe),
+            expect: Expect::Is("from outside"),
+            ..PROPERTY
+        }
+    };
+}
+
+/// An option of a recursive bind mount on `/data`.
+macro_rules! bind_option {
+    ($option:literal, $probe:expr, $expect:literal) => {
+        Property {
+            name: concat!("mounts.options.", $option),
+            prepare: source,
             set: |_, config| bind(config, &["rbind", $option]),
             strip: |config| strip_option(config, $option),
-            probe: $probe,
+            probe: Probe::Script($probe),
             expect: Expect::Has($expect),
             ..PROPERTY
         }
@@ -74,16 +89,16 @@ macro_rules! bind_option {
 
 /// A propagation option, with the propagation of everything else beside it.
 macro_rules! propagation {
-    ($name:literal, $root:literal, $option:literal, $check:expr) => {
+    ($root:literal, $option:literal, $check:expr) => {
         Property {
-            name: $name,
+            name: concat!("mounts.options.", $option),
             prepare: shared_source,
             set: |_, config| {
                 set(config, "/linux/rootfsPropagation", json!($root));
                 bind(config, &["rbind", $option]);
             },
             strip: |config| strip_option(config, $option),
-            probe: DATA,
+            probe: Probe::Script(DATA),
             expect: Expect::That($check),
             ..PROPERTY
         }
@@ -101,6 +116,20 @@ fn is_slave_only(_: &Scene<'_>, line: &str) -> bool {
 fn is_private(_: &Scene<'_>, line: &str) -> bool {
     line.contains(" /data ") && !line.contains(" shared:") && !line.contains(" master:")
 }
+
+const CGROUP: Property = Property {
+    set: |_, config| {
+        mount(
+            config,
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &["nosuid", "noexec", "nodev", "ro"],
+        )
+    },
+    strip: |config| unmount(config, "/sys/fs/cgroup"),
+    ..PROPERTY
+};
 
 pub(crate) const PROPERTIES: &[Property] = &[
     filesystem!(
@@ -168,66 +197,40 @@ pub(crate) const PROPERTIES: &[Property] = &[
     ),
     Property {
         name: "mounts.cgroup.v1",
-        set: |_, config| {
-            mount(
-                config,
-                "/sys/fs/cgroup",
-                "cgroup",
-                "cgroup",
-                &["nosuid", "noexec", "nodev", "ro"],
-            )
-        },
-        strip: |config| unmount(config, "/sys/fs/cgroup"),
         probe: Probe::Script("cat /sys/fs/cgroup/pids/cgroup.procs"),
         expect: Expect::Has("1"),
         view: View::V1,
-        ..PROPERTY
+        ..CGROUP
     },
     Property {
         name: "mounts.cgroup.v2",
-        set: |_, config| {
-            mount(
-                config,
-                "/sys/fs/cgroup",
-                "cgroup",
-                "cgroup",
-                &["nosuid", "noexec", "nodev", "ro"],
-            )
-        },
-        strip: |config| unmount(config, "/sys/fs/cgroup"),
         probe: Probe::Script("grep ' /sys/fs/cgroup ' /proc/mounts"),
         expect: Expect::Has("/sys/fs/cgroup cgroup2 ro"),
         view: View::V2,
-        ..PROPERTY
+        ..CGROUP
     },
-    Property {
-        name: "mounts.bind.directory",
-        prepare: source,
-        set: |_, config| bind(config, &["bind"]),
-        strip: |config| unmount(config, "/data"),
-        // The submount is not taken along: there is no `run` in `sub`.
-        probe: Probe::Script("cat /data/file; ls /data/sub"),
-        expect: Expect::Is("from outside"),
-        ..PROPERTY
-    },
+    // The submount is not taken along: there is no `run` in `sub`.
+    bound!(
+        "mounts.bind.directory",
+        "src",
+        "/data",
+        "cat /data/file; ls /data/sub"
+    ),
     Property {
         name: "mounts.rbind.directory",
         prepare: source,
         set: |_, config| bind(config, &["rbind"]),
         strip: |config| unmount(config, "/data"),
-        probe: DATA_SUB,
+        probe: Probe::Script(DATA_SUB),
         expect: Expect::Has("inner"),
         ..PROPERTY
     },
-    Property {
-        name: "mounts.bind.file",
-        prepare: source,
-        set: |_, config| mount(config, "/etc/given", "bind", "src/file", &["bind"]),
-        strip: |config| unmount(config, "/etc/given"),
-        probe: Probe::Script("cat /etc/given"),
-        expect: Expect::Is("from outside"),
-        ..PROPERTY
-    },
+    bound!(
+        "mounts.bind.file",
+        "src/file",
+        "/etc/given",
+        "cat /etc/given"
+    ),
     Property {
         name: "mounts.bind.file.ro",
         prepare: source,
@@ -254,45 +257,15 @@ pub(crate) const PROPERTIES: &[Property] = &[
         expect: Expect::Is("from outside"),
         ..PROPERTY
     },
-    bind_option!(
-        "mounts.options.ro",
-        "ro",
-        Probe::Script("touch /data/new"),
-        "Read-only file system"
-    ),
-    bind_option!(
-        "mounts.options.noexec",
-        "noexec",
-        Probe::Script("/data/run true"),
-        "Permission denied"
-    ),
-    bind_option!(
-        "mounts.options.nodev",
-        "nodev",
-        Probe::Script("echo x > /data/null"),
-        "Permission denied"
-    ),
-    bind_option!("mounts.options.nosuid", "nosuid", DATA, "nosuid"),
-    bind_option!(
-        "mounts.options.rro",
-        "rro",
-        Probe::Script("touch /data/sub/new"),
-        "Read-only file system"
-    ),
-    bind_option!(
-        "mounts.options.rnoexec",
-        "rnoexec",
-        Probe::Script("/data/sub/run true"),
-        "Permission denied"
-    ),
-    bind_option!(
-        "mounts.options.rnodev",
-        "rnodev",
-        Probe::Script("echo x > /data/sub/null"),
-        "Permission denied"
-    ),
-    bind_option!("mounts.options.rnosuid", "rnosuid", DATA_SUB, "nosuid"),
-    bind_option!("mounts.options.rnoatime", "rnoatime", DATA_SUB, "noatime"),
+    bind_option!("ro", "touch /data/new", "Read-only file system"),
+    bind_option!("noexec", "/data/run true", "Permission denied"),
+    bind_option!("nodev", "echo x > /data/null", "Permission denied"),
+    bind_option!("nosuid", DATA, "nosuid"),
+    bind_option!("rro", "touch /data/sub/new", "Read-only file system"),
+    bind_option!("rnoexec", "/data/sub/run true", "Permission denied"),
+    bind_option!("rnodev", "echo x > /data/sub/null", "Permission denied"),
+    bind_option!("rnosuid", DATA_SUB, "nosuid"),
+    bind_option!("rnoatime", DATA_SUB, "noatime"),
     Property {
         // Without `r` an option stops at the first mount.
         name: "mounts.options.ro.not-recursive",
@@ -304,13 +277,13 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     // A tree cloned from a slave is a slave: that is what `private` must change.
-    propagation!("mounts.options.rprivate", "rslave", "rprivate", is_private),
-    propagation!("mounts.options.private", "rslave", "private", is_private),
+    propagation!("rslave", "rprivate", is_private),
+    propagation!("rslave", "private", is_private),
     // With a shared root the clone is a peer of its source: that is what `slave` must change.
-    propagation!("mounts.options.rslave", "rshared", "rslave", is_slave_only),
-    propagation!("mounts.options.slave", "rshared", "slave", is_slave_only),
-    propagation!("mounts.options.rshared", "rslave", "rshared", is_shared),
-    propagation!("mounts.options.shared", "rslave", "shared", is_shared),
+    propagation!("rshared", "rslave", is_slave_only),
+    propagation!("rshared", "slave", is_slave_only),
+    propagation!("rslave", "rshared", is_shared),
+    propagation!("rslave", "shared", is_shared),
     Property {
         name: "linux.rootfsPropagation",
         set: |_, config| set(config, "/linux/rootfsPropagation", json!("shared")),
@@ -342,24 +315,18 @@ pub(crate) const PROPERTIES: &[Property] = &[
         expect: Expect::Is("from outside"),
         ..PROPERTY
     },
-    Property {
-        name: "mounts.destination.missing",
-        prepare: source,
-        set: |_, config| mount(config, "/a/b/c", "bind", "src", &["bind"]),
-        strip: |config| unmount(config, "/a/b/c"),
-        probe: Probe::Script("cat /a/b/c/file"),
-        expect: Expect::Is("from outside"),
-        ..PROPERTY
-    },
-    Property {
-        name: "mounts.destination.missing-file",
-        prepare: source,
-        set: |_, config| mount(config, "/a/b/file", "bind", "src/file", &["bind"]),
-        strip: |config| unmount(config, "/a/b/file"),
-        probe: Probe::Script("cat /a/b/file"),
-        expect: Expect::Is("from outside"),
-        ..PROPERTY
-    },
+    bound!(
+        "mounts.destination.missing",
+        "src",
+        "/a/b/c",
+        "cat /a/b/c/file"
+    ),
+    bound!(
+        "mounts.destination.missing-file",
+        "src/file",
+        "/a/b/file",
+        "cat /a/b/file"
+    ),
 ];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[

@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Stranger, alive, force_delete, longshore_only, one_line, start_time, wait_dead};
-use crate::config::set;
+use super::{
+    Stranger, alive, force_delete, longshore_only, one_line, start_time, start_with_slow_hook,
+    wait_dead,
+};
+use crate::config::push;
 use crate::property::{Scenario, scenario};
-use crate::runtime::LIMIT;
+use crate::runtime::{LIMIT, Running};
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Stop, ensure};
 
@@ -138,17 +141,17 @@ fn unknown(scene: &mut Scene<'_>) -> Check {
 }
 
 /// A createRuntime hook that hangs, with a child of its own; create under way and the hook's pid.
-fn hanging(scene: &mut Scene<'_>) -> Check<(crate::runtime::Running, i32)> {
+fn hanging(scene: &mut Scene<'_>) -> Check<(Running, i32)> {
     let file = scene.path("hook-pid");
     let text = format!(
         "#!/bin/sh\nsleep 60 &\necho $$ > {0}.new; mv {0}.new {0}\nsleep 60\n",
         file.display()
     );
     let hook = scene.executable("hook", &text)?;
-    set(
+    push(
         &mut scene.config,
-        "/hooks",
-        json!({ "createRuntime": [{ "path": hook }] }),
+        "/hooks/createRuntime",
+        json!({ "path": hook }),
     );
     scene.write_config()?;
     let creating = scene.create_call(&[]).spawn()?;
@@ -169,6 +172,18 @@ fn group(leader: i32) -> Vec<i32> {
     pids.filter(of_group).filter(|pid| alive(*pid)).collect()
 }
 
+/// `delete --force` gets through in time, and the call that holds the lock ends with its one line.
+fn cut_short(scene: &Scene<'_>, holder: Running) -> Check {
+    let begin = Instant::now();
+    force_delete(scene)?;
+    ensure!(
+        begin.elapsed() < Duration::from_secs(11),
+        "delete --force took {:?}",
+        begin.elapsed()
+    );
+    one_line(&holder.wait(Duration::from_secs(1))?)
+}
+
 fn slow_hook(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
     let (creating, hook) = hanging(scene)?;
@@ -182,14 +197,7 @@ fn slow_hook(scene: &mut Scene<'_>) -> Check {
         fastest < Duration::from_millis(50),
         "state took {fastest:?}"
     );
-    let begin = Instant::now();
-    force_delete(scene)?;
-    ensure!(
-        begin.elapsed() < Duration::from_secs(11),
-        "delete --force took {:?}",
-        begin.elapsed()
-    );
-    one_line(&creating.wait(Duration::from_secs(1))?)?;
+    cut_short(scene, creating)?;
     ensure!(
         group(hook).is_empty(),
         "left of the hook: {:?}",
@@ -222,21 +230,7 @@ fn orphaned_hook(scene: &mut Scene<'_>) -> Check {
 /// `start` holds the lock while its hook sleeps: delete --force gets through all the same.
 fn start_hook(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] }] }),
-    );
-    let pid = scene.create()?;
-    let starting = scene.call(&["start", &scene.id]).spawn()?;
-    until(|| scene.path("rootfs/begun").exists(), "the hook")?;
-    let begin = Instant::now();
-    force_delete(scene)?;
-    ensure!(
-        begin.elapsed() < Duration::from_secs(11),
-        "delete --force took {:?}",
-        begin.elapsed()
-    );
-    one_line(&starting.wait(Duration::from_secs(1))?)?;
+    let (starting, pid) = start_with_slow_hook(scene)?;
+    cut_short(scene, starting)?;
     wait_dead(pid)
 }

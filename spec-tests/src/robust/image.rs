@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde_json::{Value, json};
 
 use super::longshore_only;
-use crate::config::set;
+use crate::config::push;
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::{Scene, until};
@@ -52,10 +52,10 @@ fn during_hook(scene: &mut Scene<'_>) -> Check {
         go.display()
     );
     let hook = scene.executable("hook", &text)?;
-    set(
+    push(
         &mut scene.config,
-        "/hooks",
-        json!({ "createRuntime": [{ "path": hook, "timeout": 10 }] }),
+        "/hooks/createRuntime",
+        json!({ "path": hook, "timeout": 10 }),
     );
     scene.write_config()?;
     let creating = scene.create_call(&[]).spawn()?;

@@ -157,18 +157,14 @@ impl Drop for Mark {
 
 /// The call that is killed, after all that must come before it.
 fn prepared(scene: &Scene<'_>, verb: Verb) -> Check<Call> {
-    let must = |call: Call| -> Check {
-        call.run()?.must()?;
-        Ok(())
-    };
     if verb != Verb::Create {
-        must(scene.create_call(&[]))?;
+        scene.create_call(&[]).run()?.must()?;
     }
     Ok(match verb {
         Verb::Create => scene.create_call(&[]),
         Verb::Start => scene.call(&["start", &scene.id]),
         Verb::Delete => {
-            must(scene.call(&["start", &scene.id]))?;
+            scene.must("start")?;
             scene.call(&["delete", "--force", &scene.id])
         }
     })

@@ -9,8 +9,11 @@ mod provoked;
 mod races;
 mod starts;
 
+use serde_json::json;
+
+use crate::config::push;
 use crate::property::Scenario;
-use crate::runtime::Ran;
+use crate::runtime::{Ran, Running};
 use crate::scene::{Scene, until};
 use crate::suite::{Case, Check, Stop, ensure};
 
@@ -64,6 +67,16 @@ fn force_delete(scene: &Scene<'_>) -> Check {
         .run()?
         .must()?;
     scene.leaves_nothing()
+}
+
+/// `start` under way, asleep in its hook, and init's pid.
+fn start_with_slow_hook(scene: &mut Scene<'_>) -> Check<(Running, i32)> {
+    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] });
+    push(&mut scene.config, "/hooks/startContainer", hook);
+    let pid = scene.create()?;
+    let starting = scene.call(&["start", &scene.id]).spawn()?;
+    until(|| scene.path("rootfs/begun").exists(), "the hook")?;
+    Ok((starting, pid))
 }
 
 /// Running, and neither dead nor a zombie.

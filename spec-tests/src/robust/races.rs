@@ -4,13 +4,11 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
-use serde_json::json;
 
-use super::{alive, longshore_only, one_line};
-use crate::config::set;
+use super::{alive, longshore_only, one_line, start_with_slow_hook};
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
-use crate::scene::{Scene, until};
+use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -120,15 +118,7 @@ fn readers(scene: &mut Scene<'_>) -> Check {
 
 fn kill_during_start(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] });
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "startContainer": [hook] }),
-    );
-    scene.create()?;
-    let starting = scene.call(&["start", &scene.id]).spawn()?;
-    until(|| scene.path("rootfs/begun").exists(), "the hook")?;
+    let (starting, _) = start_with_slow_hook(scene)?;
     at_once(scene, &["state", &scene.id])?;
     at_once(scene, &["list"])?;
     at_once(scene, &["kill", &scene.id, "KILL"])?;

@@ -4,11 +4,11 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{force_delete, longshore_only, one_line};
-use crate::config::set;
+use super::{force_delete, longshore_only, one_line, start_with_slow_hook};
+use crate::config::{push, set};
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
-use crate::scene::{Scene, until};
+use crate::scene::Scene;
 use crate::suite::{Check, View, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -70,11 +70,7 @@ fn fails(scene: &Scene<'_>, place: &str) -> Check {
 
 fn hook(scene: &mut Scene<'_>, hook: Value, place: &str) -> Check {
     longshore_only(scene)?;
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "startContainer": [hook] }),
-    );
+    push(&mut scene.config, "/hooks/startContainer", hook);
     scene.create()?;
     fails(scene, place)
 }
@@ -90,15 +86,7 @@ fn vanished(scene: &mut Scene<'_>) -> Check {
 
 fn killed(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
-    let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "touch /begun; sleep 60"] });
-    set(
-        &mut scene.config,
-        "/hooks",
-        json!({ "startContainer": [hook] }),
-    );
-    let pid = scene.create()?;
-    let starting = scene.call(&["start", &scene.id]).spawn()?;
-    until(|| scene.path("rootfs/begun").exists(), "the hook")?;
+    let (starting, pid) = start_with_slow_hook(scene)?;
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(pid),
         nix::sys::signal::Signal::SIGKILL,
@@ -189,11 +177,7 @@ fn denied_rest(scene: &mut Scene<'_>) -> Check {
         fs::remove_file(scene.path("pid"))?;
     }
     // A missing program is still told, though init can't write or even exit any more.
-    scene.executable("rootfs/program", "#!/bin/sh\nexit 0\n")?;
-    set(&mut scene.config, "/process/args", json!(["/program"]));
-    scene.create()?;
-    fs::remove_file(scene.path("rootfs/program"))?;
-    fails(scene, "process.args")
+    vanished(scene)
 }
 
 /// Init itself must not need more than the program.
