@@ -68,6 +68,12 @@ pub(crate) trait Case: Sync {
     fn check(&self, suite: &Suite) -> Check;
 }
 
+/// The cases of some tables, in their order.
+pub(crate) fn cases<C: Case>(tables: &[&'static [C]]) -> Vec<&'static dyn Case> {
+    let all = tables.iter().copied().flatten();
+    all.map(|case| case as &dyn Case).collect()
+}
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Format {

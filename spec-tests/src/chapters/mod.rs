@@ -17,7 +17,7 @@ mod root;
 mod seccomp;
 
 use crate::property::{Property, Scenario};
-use crate::suite::Case;
+use crate::suite::{Case, cases};
 
 /// All tests, chapter by chapter.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
@@ -44,21 +44,10 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         debian::SCENARIOS,
         errors::SCENARIOS,
     ];
-    let mut all: Vec<&dyn Case> = Vec::new();
-    all.extend(
-        PROPERTIES
-            .iter()
-            .copied()
-            .flatten()
-            .map(|case| case as &dyn Case),
-    );
-    all.extend(
-        SCENARIOS
-            .iter()
-            .copied()
-            .flatten()
-            .map(|case| case as &dyn Case),
-    );
-    all.extend(errors::CONFIGS.iter().map(|case| case as &dyn Case));
-    all
+    [
+        cases(PROPERTIES),
+        cases(SCENARIOS),
+        cases(&[errors::CONFIGS]),
+    ]
+    .concat()
 }

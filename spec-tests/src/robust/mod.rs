@@ -15,7 +15,7 @@ use crate::config::push;
 use crate::property::Scenario;
 use crate::runtime::{Ran, Running};
 use crate::scene::{Scene, until};
-use crate::suite::{Case, Check, Stop, ensure};
+use crate::suite::{Case, Check, Stop, cases, ensure};
 
 /// All tests.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
@@ -27,17 +27,12 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         image::SCENARIOS,
         bystanders::SCENARIOS,
     ];
-    let mut all: Vec<&dyn Case> = Vec::new();
-    all.extend(
-        SCENARIOS
-            .iter()
-            .copied()
-            .flatten()
-            .map(|case| case as &dyn Case),
-    );
-    all.extend(provoked::CONFIGS.iter().map(|case| case as &dyn Case));
-    all.extend(provoked::SCENARIOS.iter().map(|case| case as &dyn Case));
-    all
+    [
+        cases(SCENARIOS),
+        cases(&[provoked::CONFIGS]),
+        cases(&[provoked::SCENARIOS]),
+    ]
+    .concat()
 }
 
 /// For tests of what only longshore promises, or of its hidden flag.
