@@ -5,11 +5,10 @@
 
 mod common;
 
-use common::{Stage, again, require_root, role, succeed, watchdog};
+use common::{Stage, again, alone, read, require_root, role, succeed, watchdog};
 use longshore::{ExitStatus, Stdio};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Barrier;
@@ -193,14 +192,7 @@ fn live(stage: &Stage, id: &str) {
         .create()
         .unwrap();
     let process = container.start().unwrap();
-    let mut output = String::new();
-    container
-        .pipes()
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut output)
-        .unwrap();
+    let output = read(container.pipes().stdout.take().unwrap());
     assert!(
         !output.contains("host-secret") && output.lines().count() <= 5,
         "{output}"
@@ -344,18 +336,9 @@ type Violation = (&'static str, fn() -> bool);
 /// A change that is undone at once is seen as well, by the sampler.
 #[test]
 fn control_the_sampler_sees_what_is_undone() {
-    if !require_root() {
+    let Some(_watchdog) = alone(&[], "control_the_sampler_sees_what_is_undone", "violator") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_none() {
-        succeed(again(
-            &[],
-            "control_the_sampler_sees_what_is_undone",
-            "violator",
-        ));
-        return;
-    }
+    };
     let (seen, never) = (AtomicBool::new(false), AtomicBool::new(false));
     let dumpable = |on: i32| {
         // SAFETY: takes numbers.
@@ -386,18 +369,9 @@ fn control_the_sampler_sees_what_is_undone() {
 /// What a library must not do: each must be seen, by its name.
 #[test]
 fn control_the_checker_sees_violations() {
-    if !require_root() {
+    let Some(_watchdog) = alone(&[], "control_the_checker_sees_violations", "violator") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_none() {
-        succeed(again(
-            &[],
-            "control_the_checker_sees_violations",
-            "violator",
-        ));
-        return;
-    }
+    };
     let nobody = BTreeSet::new();
     // SAFETY: each of these takes numbers or a live string, in a process made to be spoilt.
     let violations: [Violation; 10] = [

@@ -5,7 +5,10 @@
 
 mod common;
 
-use common::{MOUNT_API, Stage, again, refuse, require_root, role, succeed, watchdog};
+use common::{
+    MOUNT_API, Stage, again, alone, assert_childless, both, refuse, require_root, role, succeed,
+    watchdog,
+};
 use longshore::ExitStatus;
 
 const LANES: &[(&str, &[libc::c_long])] = &[
@@ -146,11 +149,7 @@ fn every_lane_gives_the_same_container() {
             let output = again(&[], "every_lane_gives_the_same_container", &name)
                 .output()
                 .unwrap();
-            let text = format!(
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
+            let text = both(&output);
             let got = between(&text);
             let same = output.status.success() && got == plain;
             let text = if got.is_empty() {
@@ -173,18 +172,9 @@ fn every_lane_gives_the_same_container() {
 /// Where no way is left to execute init: one error, and nothing behind it.
 #[test]
 fn control_without_a_way_to_execute_init() {
-    if !require_root() {
+    let Some(_watchdog) = alone(&[], "control_without_a_way_to_execute_init", "control") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_none() {
-        succeed(again(
-            &[],
-            "control_without_a_way_to_execute_init",
-            "control",
-        ));
-        return;
-    }
+    };
     let stage = Stage::new();
     refuse(&[libc::SYS_execveat, libc::SYS_memfd_create], libc::ENOSYS);
     let error = stage
@@ -193,9 +183,6 @@ fn control_without_a_way_to_execute_init() {
         .unwrap_err();
     assert_eq!(error.errno(), Some(libc::ENOSYS), "{error}");
     assert_eq!(error.to_string().lines().count(), 1);
-    let flags = libc::WNOHANG | libc::__WALL;
-    // SAFETY: takes numbers, and null for "don't tell".
-    let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
-    assert_eq!(left, -1);
+    assert_childless();
     stage.assert_clean();
 }

@@ -5,7 +5,8 @@
 mod common;
 
 use common::{
-    Stage, again, again_as, finish, have, require_root, role, skip, succeed, wait, watchdog,
+    Stage, again_as, alone, assert_childless, finish, have, read, require_root, role, skip,
+    succeed, wait, watchdog,
 };
 use longshore::{ErrorKind, ExitStatus, Status, Stdio};
 use serde_json::json;
@@ -16,11 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 #[test]
 fn create_start_wait_delete() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let mut container = stage
         .container(
             "a",
@@ -33,14 +30,7 @@ fn create_start_wait_delete() {
     assert_eq!((state.status(), state.id()), (Status::Created, "a"));
     assert!(state.pid().is_some_and(|pid| pid > 0));
     let process = container.start().unwrap();
-    let mut output = String::new();
-    container
-        .pipes()
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut output)
-        .unwrap();
+    let output = read(container.pipes().stdout.take().unwrap());
     assert_eq!(output, "hello\nthe container's root\nlongshore-test\n");
     assert_eq!(process.wait().unwrap(), ExitStatus::Exited(3));
     assert_eq!(container.state().unwrap().status(), Status::Stopped);
@@ -54,11 +44,7 @@ fn create_start_wait_delete() {
 
 #[test]
 fn exit_statuses() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     for (id, script, expect) in [
         ("zero", "exit 0", ExitStatus::Exited(0)),
         ("high", "exit 255", ExitStatus::Exited(255)),
@@ -88,11 +74,7 @@ fn exit_statuses() {
 
 #[test]
 fn try_wait_does_not_wait() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let mut container = stage
         .container("t", &stage.script("t", "read line; exit 7"))
         .stdin(Stdio::piped())
@@ -119,11 +101,7 @@ fn try_wait_does_not_wait() {
 
 #[test]
 fn stdio_of_every_kind() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let script = "cat; echo complaint >&2";
     let mut container = stage
         .container("pipes", &stage.script("pipes", script))
@@ -135,13 +113,8 @@ fn stdio_of_every_kind() {
     let process = container.start().unwrap();
     let pipes = std::mem::take(container.pipes());
     pipes.stdin.unwrap().write_all(b"through\n").unwrap();
-    let (mut output, mut errors) = (String::new(), String::new());
-    pipes.stdout.unwrap().read_to_string(&mut output).unwrap();
-    pipes.stderr.unwrap().read_to_string(&mut errors).unwrap();
-    assert_eq!(
-        (output.as_str(), errors.as_str()),
-        ("through\n", "complaint\n")
-    );
+    assert_eq!(read(pipes.stdout.unwrap()), "through\n");
+    assert_eq!(read(pipes.stderr.unwrap()), "complaint\n");
     assert_eq!(wait(&process), ExitStatus::Exited(0));
     container.delete().unwrap();
 
@@ -183,11 +156,7 @@ fn stdio_of_every_kind() {
 
 #[test]
 fn a_terminal_of_its_own() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let mut config = stage.script(
         "pty",
         "tty; test -c /dev/console && echo console; read word; echo got:$word",
@@ -228,11 +197,7 @@ fn a_terminal_of_its_own() {
 
 #[test]
 fn extra_descriptors_and_no_others() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     for name in ["three", "four"] {
         fs::write(stage.dir.join(name), format!("{name}\n")).unwrap();
     }
@@ -255,11 +220,7 @@ fn extra_descriptors_and_no_others() {
 /// A custom workload: the file to execute is the caller's, and isn't in the root filesystem.
 #[test]
 fn a_program_by_descriptor() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let empty = stage.dir.join("empty");
     for directory in ["proc", "dev", "sys"] {
         fs::create_dir_all(empty.join(directory)).unwrap();
@@ -285,11 +246,7 @@ fn a_program_by_descriptor() {
 
 #[test]
 fn rootfs_and_spec_by_value() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let mut config = stage.script("value", "cat /marker");
     config["root"]["path"] = json!("nowhere");
     let spec: longshore::oci_spec::runtime::Spec = serde_json::from_value(config.clone()).unwrap();
@@ -326,11 +283,7 @@ fn rootfs_and_spec_by_value() {
 
 #[test]
 fn errors_say_what_where_and_why() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     let error = stage
         .container("missing", &stage.config("missing", &["/bin/nothing"]))
         .create()
@@ -413,11 +366,7 @@ fn errors_say_what_where_and_why() {
 /// What create could look at when it was called is not what start finds.
 #[test]
 fn a_program_that_vanished_is_an_error_of_start() {
-    if !require_root() {
-        return;
-    }
-    let _watchdog = watchdog(60);
-    let stage = Stage::new();
+    let Some(stage) = Stage::ready() else { return };
     fs::copy(
         stage.rootfs().join("bin/busybox"),
         stage.rootfs().join("bin/soon-gone"),
@@ -463,52 +412,33 @@ fn one_life() {
 
 #[test]
 fn in_a_process_that_ignores_sigchld() {
-    if !require_root() {
+    let Some(_watchdog) = alone(&[], "in_a_process_that_ignores_sigchld", "ignores") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_some() {
-        // SAFETY: sets a disposition; no handler is involved.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        return one_life();
-    }
-    succeed(again(&[], "in_a_process_that_ignores_sigchld", "ignores"));
+    };
+    // SAFETY: sets a disposition; no handler is involved.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    one_life();
 }
 
 #[test]
 fn in_a_subreaper() {
-    if !require_root() {
+    let Some(_watchdog) = alone(&[], "in_a_subreaper", "subreaper") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_some() {
-        // SAFETY: takes numbers.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
-        one_life();
-        let flags = libc::WNOHANG | libc::__WALL;
-        // SAFETY: takes numbers, and null for "don't tell".
-        let came = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
-        assert_eq!(came, -1, "nothing of the container came to us");
-        return;
-    }
-    succeed(again(&[], "in_a_subreaper", "subreaper"));
+    };
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
+    one_life();
+    assert_childless(); // nothing of the container came to us
 }
 
 #[test]
 fn as_pid_1() {
-    if !require_root() {
+    let wrapper = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let Some(_watchdog) = alone(&wrapper, "as_pid_1", "first") else {
         return;
-    }
-    let _watchdog = watchdog(60);
-    if role().is_some() {
-        assert_eq!(std::process::id(), 1);
-        return one_life();
-    }
-    succeed(again(
-        &["unshare", "--pid", "--fork", "--mount-proc"],
-        "as_pid_1",
-        "first",
-    ));
+    };
+    assert_eq!(std::process::id(), 1);
+    one_life();
 }
 
 /// An ordinary user: a user namespace that maps nobody else, no cgroup, bind sources by path.

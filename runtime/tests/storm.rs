@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Stage, again, require_root, role, succeed, watchdog};
+use common::{Stage, again, assert_childless, require_root, role, succeed, watchdog};
 use longshore::{ExitStatus, Runtime, Stdio};
 use std::fs;
 use std::hint::black_box;
@@ -127,9 +127,7 @@ fn storm() {
     });
     drop(churn);
     assert_eq!(descriptors(), before, "descriptors were left open");
-    // SAFETY: takes numbers, and null for "don't tell".
-    let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG | libc::__WALL) };
-    assert_eq!(left, -1, "a child or a zombie is left");
+    assert_childless();
     stage.assert_clean();
     println!("storm: {count} containers");
 }

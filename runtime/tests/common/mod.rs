@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -91,13 +91,47 @@ pub fn again_as(executable: &Path, wrapper: &[&str], test: &str, role: &str) -> 
 /// Runs that and fails with its output unless it succeeds; returns the output.
 pub fn succeed(mut command: Command) -> String {
     let output = command.output().unwrap();
-    let text = format!(
+    let text = both(&output);
+    assert!(output.status.success(), "{:?}: {text}", output.status);
+    text
+}
+
+/// What came on standard output, then what came on standard error.
+pub fn both(output: &Output) -> String {
+    format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{:?}: {text}", output.status);
+    )
+}
+
+/// In the process that a test has made of itself: its watchdog. Elsewhere that process is made,
+/// and must succeed, and nothing is left to do.
+pub fn alone(wrapper: &[&str], test: &str, as_role: &str) -> Option<Watchdog> {
+    if !require_root() {
+        return None;
+    }
+    let watchdog = watchdog(60);
+    if role().is_none() {
+        succeed(again(wrapper, test, as_role));
+        return None;
+    }
+    Some(watchdog)
+}
+
+/// All that comes through a pipe.
+pub fn read(mut pipe: impl Read) -> String {
+    let mut text = String::new();
+    pipe.read_to_string(&mut text).unwrap();
     text
+}
+
+/// No child is left, and no zombie.
+pub fn assert_childless() {
+    let flags = libc::WNOHANG | libc::__WALL;
+    // SAFETY: takes numbers, and null for "don't tell".
+    let left = unsafe { libc::waitpid(-1, std::ptr::null_mut(), flags) };
+    assert_eq!(left, -1, "a child or a zombie is left");
 }
 
 static STAGES: AtomicU32 = AtomicU32::new(0);
@@ -108,9 +142,20 @@ pub struct Stage {
     pub dir: PathBuf,
     pub cgroup: String,
     pub runtime: Runtime,
+    watchdog: Option<Watchdog>, // the last to be dropped
 }
 
 impl Stage {
+    /// A stage that must be through in a minute, unless the test can't run here.
+    pub fn ready() -> Option<Stage> {
+        require_root().then(|| {
+            let watchdog = watchdog(60);
+            let mut stage = Stage::new();
+            stage.watchdog = Some(watchdog);
+            stage
+        })
+    }
+
     pub fn new() -> Stage {
         let name = format!(
             "longshore-test-{}-{}",
@@ -129,6 +174,7 @@ impl Stage {
             dir,
             cgroup: format!("/{name}"),
             runtime,
+            watchdog: None,
         }
     }
 
@@ -230,13 +276,10 @@ fn cgroup_directories(path: &str) -> Vec<PathBuf> {
 /// The rest of a created container's life.
 pub fn finish(mut container: Container) -> longshore::Result<(ExitStatus, String)> {
     let process = container.start()?;
-    let mut output = String::new();
-    if let Some(mut pipe) = container.pipes().stdout.take() {
-        pipe.read_to_string(&mut output).unwrap();
-    }
+    let output = container.pipes().stdout.take().map(read);
     let status = process.wait()?;
     container.delete()?;
-    Ok((status, output))
+    Ok((status, output.unwrap_or_default()))
 }
 
 /// Waits for an end that must come soon.
