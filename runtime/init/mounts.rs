@@ -288,6 +288,11 @@ impl Init<'_> {
         if let Some(root) = root {
             self.root = Some(sys::dup_from(Fd::from_wire(root), 3)?);
         }
+        if how == 2 {
+            let root = sys::openat(Fd::CWD, b"/\0", sys::O_PATH | sys::o::DIRECTORY, 0);
+            self.root = Some(root.refused(Detail::Pivot)?);
+            return sys::chdir(b"/\0").refused(Detail::Pivot);
+        }
         sys::fchdir(self.root()?)?;
         if how == 0 {
             // The old root lands on top of the new one, is then the topmost at ".", and goes.

@@ -350,7 +350,7 @@ operations! {
     16 DeviceNode { path: Text<'a>, mode: u32, major: u32, minor: u32, uid: u32, gid: u32 }
     17 DeviceBind { source: Source<'a>, path: Text<'a>, new_api: bool }
     18 Symlink { contents: Text<'a>, path: Text<'a> }
-    /// 0: pivot_root, 1: the attached root becomes the root by chroot, 2: chroot into a descriptor.
+    /// 0: pivot_root; 1: chroot, into the attached root or the given one; 2: we have joined one.
     19 SwitchRoot { how: u32, root: Option<u32> }
     20 RootReadonly { new_api: bool }
     21 ReadonlyPath { path: Text<'a>, new_api: bool }
@@ -362,8 +362,8 @@ operations! {
     26 Console { socket: u32, mount: bool, uid: u32 }
     27 EnsureDirectory { path: Text<'a> }
     28 FindProgram { name: Text<'a>, search: Text<'a>, cwd: Text<'a> }
-    /// Listen, say READY, wait for COMMIT.
-    29 Ready { listener: u32 }
+    /// Listen, if there will be a `start`; say READY, wait for COMMIT.
+    29 Ready { listener: Option<u32> }
     30 WaitStart {}
     31 Hook { call: HookCall<'a>, uid: u32, gid: u32, groups: Option<Vec<u32>>, bounding: u64, inheritable: u64 }
     32 Limits { limits: Vec<(u32, (u64, u64))> }

@@ -284,7 +284,10 @@ impl<'p> Init<'p> {
             Op::NewSession {} => self.new_session(),
             Op::EnsureDirectory { path } => self.ensure_directory(*path),
             Op::FindProgram { name, search, cwd } => self.find_program(*name, *search, *cwd),
-            Op::Ready { listener } => self.ready(*listener),
+            Op::Ready { listener } => match listener {
+                Some(listener) => self.ready(*listener),
+                None => self.ready_to_execute(),
+            },
             Op::WaitStart {} => self.wait_start(),
             Op::Hook {
                 call,

@@ -36,6 +36,7 @@ fn request() -> Request {
         console: true,
         extra_fds: 0,
         program_fd: false,
+        exec: false,
     }
 }
 

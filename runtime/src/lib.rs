@@ -46,7 +46,8 @@ mod sys;
 mod wire;
 
 pub use container::{
-    Container, ContainerBuilder, ExitStatus, Pipes, Process, State, Status, Stdio, timestamp,
+    Container, ContainerBuilder, Exec, Executed, ExitStatus, Pipes, Process, State, Status, Stdio,
+    timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use oci_spec;

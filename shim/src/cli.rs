@@ -21,6 +21,8 @@ struct Command {
     count: (usize, usize),
     help: &'static str,
     flags: &'static [Flag],
+    /// What follows the first word is somebody else's command line.
+    verbatim: bool,
 }
 
 const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
@@ -48,6 +50,12 @@ const fn option(
 
 const GLOBAL: &[Flag] = &[
     switch("debug", None, "enable debug logging"),
+    option(
+        "rootless",
+        None,
+        "BOOL",
+        "true, false or auto: accepted, what is possible is found out",
+    ),
     option(
         "log",
         None,
@@ -105,6 +113,7 @@ const COMMANDS: &[Command] = &[
         count: (1, 1),
         help: "create a container",
         flags: &[BUNDLE, CONSOLE, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE],
+        verbatim: false,
     },
     Command {
         name: "delete",
@@ -116,6 +125,71 @@ const COMMANDS: &[Command] = &[
             Some('f'),
             "kill the container if it runs; no error if there is none",
         )],
+        verbatim: false,
+    },
+    Command {
+        name: "exec",
+        arguments: "ID [COMMAND [ARGUMENT...]]",
+        count: (1, usize::MAX),
+        help: "run one more process in a container",
+        flags: &[
+            CONSOLE,
+            option("cwd", None, "DIR", "working directory in the container"),
+            option(
+                "env",
+                Some('e'),
+                "NAME=VALUE",
+                "add to the environment; may be repeated",
+            ),
+            switch("tty", Some('t'), "give the process a terminal"),
+            option(
+                "user",
+                Some('u'),
+                "UID[:GID]",
+                "user and group in the container",
+            ),
+            option(
+                "additional-gids",
+                Some('g'),
+                "GID",
+                "one more group; may be repeated",
+            ),
+            option(
+                "process",
+                Some('p'),
+                "FILE",
+                "a whole process object as JSON",
+            ),
+            switch("detach", Some('d'), "do not wait"),
+            option(
+                "pid-file",
+                None,
+                "FILE",
+                "file to write the process's pid to",
+            ),
+            option(
+                "process-label",
+                None,
+                "LABEL",
+                "SELinux label of the process",
+            ),
+            option(
+                "apparmor",
+                None,
+                "PROFILE",
+                "AppArmor profile of the process",
+            ),
+            switch("no-new-privs", None, "set no_new_privs"),
+            option(
+                "cap",
+                Some('c'),
+                "CAPABILITY",
+                "one more capability; may be repeated",
+            ),
+            PRESERVE,
+            switch("ignore-paused", None, "try it in a paused container too"),
+        ],
+        verbatim: true,
     },
     Command {
         name: "kill",
@@ -127,6 +201,7 @@ const COMMANDS: &[Command] = &[
             Some('a'),
             "send it to all processes of the container",
         )],
+        verbatim: false,
     },
     Command {
         name: "list",
@@ -142,6 +217,15 @@ const COMMANDS: &[Command] = &[
             ),
             switch("quiet", Some('q'), "print ids only"),
         ],
+        verbatim: false,
+    },
+    Command {
+        name: "pause",
+        arguments: "ID",
+        count: (1, 1),
+        help: "freeze a container's processes",
+        flags: &[],
+        verbatim: false,
     },
     Command {
         name: "plan",
@@ -161,6 +245,28 @@ const COMMANDS: &[Command] = &[
             NO_KEYRING,
             PRESERVE,
         ],
+        verbatim: false,
+    },
+    Command {
+        name: "ps",
+        arguments: "ID [PS-ARGUMENT...]",
+        count: (1, usize::MAX),
+        help: "list a container's processes",
+        flags: &[option(
+            "format",
+            Some('f'),
+            "FORMAT",
+            "table, of ps(1), or json (default: table)",
+        )],
+        verbatim: true,
+    },
+    Command {
+        name: "resume",
+        arguments: "ID",
+        count: (1, 1),
+        help: "thaw a paused container's processes",
+        flags: &[],
+        verbatim: false,
     },
     Command {
         name: "run",
@@ -182,6 +288,7 @@ const COMMANDS: &[Command] = &[
             ),
             switch("no-subreaper", None, "do not adopt the container's orphans"),
         ],
+        verbatim: false,
     },
     Command {
         name: "start",
@@ -189,6 +296,7 @@ const COMMANDS: &[Command] = &[
         count: (1, 1),
         help: "start a created container",
         flags: &[],
+        verbatim: false,
     },
     Command {
         name: "state",
@@ -196,21 +304,30 @@ const COMMANDS: &[Command] = &[
         count: (1, 1),
         help: "print a container's state",
         flags: &[],
+        verbatim: false,
     },
 ];
+
+/// The values of each option, in the order they were given.
+type Options = BTreeMap<&'static str, Vec<String>>;
 
 /// A command line that was understood.
 #[derive(Debug, Default)]
 pub(crate) struct Invocation {
     pub(crate) command: &'static str,
     /// Global and command options by name; a switch has an empty value.
-    options: BTreeMap<&'static str, String>,
+    options: Options,
     pub(crate) words: Vec<String>,
 }
 
 impl Invocation {
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.options.get(name).map(String::as_str)
+        self.all(name).last().map(String::as_str)
+    }
+
+    /// All values of an option that may be repeated.
+    pub(crate) fn all(&self, name: &str) -> &[String] {
+        self.options.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -266,7 +383,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
         let before = rest.len();
         rest = flags(&rest, command.flags, &mut invocation.options)
             .map_err(|message| misuse(message, Some(command)))?;
-        if rest.len() == before {
+        if command.verbatim {
+            invocation.words = std::mem::take(&mut rest);
+        } else if rest.len() == before {
             invocation.words.push(rest.remove(0));
         }
     }
@@ -276,12 +395,22 @@ pub(crate) fn parse(words: &[String]) -> Result<Parsed, Misuse> {
     let (least, most) = command.count;
     if !(least..=most).contains(&invocation.words.len()) {
         let message = format!(
-            "{}: {:?} requires {least} to {most} arguments",
-            command.name, invocation.words
+            "{}: {:?} requires {}",
+            command.name,
+            invocation.words,
+            wanted(least, most)
         );
         return Err(misuse(message, Some(command)));
     }
     Ok(Parsed::Run(invocation))
+}
+
+fn wanted(least: usize, most: usize) -> String {
+    if most == usize::MAX {
+        format!("{least} or more arguments")
+    } else {
+        format!("{least} to {most} arguments")
+    }
 }
 
 fn find(name: &str) -> Option<&'static Command> {
@@ -289,11 +418,7 @@ fn find(name: &str) -> Option<&'static Command> {
 }
 
 /// Takes flags off the front; returns what follows them.
-fn flags(
-    words: &[String],
-    known: &[Flag],
-    options: &mut BTreeMap<&'static str, String>,
-) -> Result<Vec<String>, String> {
+fn flags(words: &[String], known: &[Flag], options: &mut Options) -> Result<Vec<String>, String> {
     let mut words = words.iter();
     while let Some(word) = words.as_slice().first() {
         if !word.starts_with('-') || word == "-" {
@@ -325,7 +450,7 @@ fn flags(
                 .cloned()
                 .ok_or_else(|| format!("flag needs an argument: -{name}"))?,
         };
-        options.insert(flag.name, value);
+        options.entry(flag.name).or_default().push(value);
     }
     Ok(words.as_slice().to_vec())
 }
@@ -413,6 +538,10 @@ mod tests {
         );
         assert_eq!(run("kill c1 9").unwrap().words, ["c1", "9"]);
         assert!(run("delete c1 --force").unwrap().has("force"));
+        let exec = run("exec -t --env A=1 -e B=2 --user 1:2 c1 ls -l --all").unwrap();
+        assert_eq!(exec.words, ["c1", "ls", "-l", "--all"]);
+        assert_eq!(exec.all("env"), ["A=1", "B=2"]);
+        assert!(exec.has("tty") && !exec.has("detach"));
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn run(words: &[String]) -> c_int {
         Ok(status) => status,
         Err(error) => {
             log.error(&error);
-            1
+            error.status
         }
     }
 }

@@ -17,9 +17,20 @@ const CHECKS: [Check; 9] = [
     hooks,
 ];
 
+/// Those that a further process of a container can fail.
+const PROCESS_CHECKS: [Check; 3] = [strings, process, paths];
+
 pub(crate) fn check(config: &Config) -> Vec<Error> {
+    all(&CHECKS, config)
+}
+
+pub(crate) fn check_process(config: &Config) -> Vec<Error> {
+    all(&PROCESS_CHECKS, config)
+}
+
+fn all(checks: &[Check], config: &Config) -> Vec<Error> {
     let mut problems = Vec::new();
-    for check in CHECKS {
+    for check in checks {
         check(config, &mut problems);
     }
     problems

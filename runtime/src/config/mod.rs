@@ -197,9 +197,18 @@ pub(crate) struct Propagation(pub(crate) u64);
 impl Config {
     /// Parses and checks config.json.
     pub(crate) fn parse(json: &[u8]) -> Result<Config, Vec<Error>> {
+        Config::parse_with(json, check::check)
+    }
+
+    /// The same of a further process of a container, whose namespaces are the container's, by path.
+    pub(crate) fn parse_process(json: &[u8]) -> Result<Config, Vec<Error>> {
+        Config::parse_with(json, check::check_process)
+    }
+
+    fn parse_with(json: &[u8], check: fn(&Config) -> Vec<Error>) -> Result<Config, Vec<Error>> {
         let raw = raw::Raw::parse(json).map_err(|error| vec![error])?;
         let config = from_spec::convert(&raw)?;
-        let problems = check::check(&config);
+        let problems = check(&config);
         if problems.is_empty() {
             Ok(config)
         } else {

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
-use super::{Container, explain_oom, timestamp};
+use super::{Container, check_terminal, explain_oom, first, timestamp};
 use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -110,18 +110,14 @@ impl ContainerBuilder {
             .to_str()
             .ok_or_else(|| Error::config("bundle", "is not UTF-8"))?
             .to_owned();
-        let first = |mut problems: Vec<Error>| {
-            if problems.is_empty() {
-                Error::config("config.json", "is invalid")
-            } else {
-                problems.remove(0)
-            }
-        };
-        let mut config = Config::parse(&self.config_bytes()?).map_err(first)?;
+        let first = |problems| first(problems, "config.json");
+        let json = self.config_bytes()?;
+        let mut config = Config::parse(&json).map_err(first)?;
         if let Some(rootfs) = &self.rootfs {
             config.root.path = rootfs_path(rootfs)?;
         }
-        self.check_terminal(&config)?;
+        let console = self.console.is_some() || self.pty;
+        check_terminal(config.process.terminal, console)?;
         let layout = match self.settings.cgroups {
             CgroupDriver::None => Layout::Absent,
             CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe()?,
@@ -136,9 +132,10 @@ impl ContainerBuilder {
             bundle,
             no_pivot: self.no_pivot,
             new_keyring: self.new_keyring,
-            console: self.console.is_some() || self.pty,
+            console,
             extra_fds: u32::try_from(self.extra.len()).unwrap_or(u32::MAX),
             program_fd: self.program.is_some(),
+            exec: false,
         };
         let plan = plan::compile(&config, &request, &facts).map_err(first)?;
         let rootfs = plan::default_rootfs(&config, &request.bundle);
@@ -152,6 +149,7 @@ impl ContainerBuilder {
             ));
         }
         Ok(Prepared {
+            json,
             config,
             layout,
             facts,
@@ -159,21 +157,6 @@ impl ContainerBuilder {
             plan,
             rootfs,
         })
-    }
-
-    fn check_terminal(&self, config: &Config) -> Result<()> {
-        let console = self.console.is_some() || self.pty;
-        match (config.process.terminal, console) {
-            (true, false) => Err(Error::config(
-                "process.terminal",
-                "cannot allocate tty if runc will detach without setting console socket",
-            )),
-            (false, true) => Err(Error::config(
-                "process.terminal",
-                "cannot use console socket if runc will not detach or allocate tty",
-            )),
-            _ => Ok(()),
-        }
     }
 
     fn launch(
@@ -214,6 +197,7 @@ impl ContainerBuilder {
             privileged: prepared.facts.privileged,
             cgroup,
             control: host_control,
+            deadline: launch::SETUP_DEADLINE,
         };
         let mut watch = Watch {
             id: &self.id,
@@ -255,6 +239,7 @@ impl ContainerBuilder {
             nonce: nonce.to_owned(),
             cgroup: prepared.facts.cgroup_directories.clone(),
             init: None,
+            new_keyring: self.new_keyring,
             own_pid_namespace: prepared.config.makes(NamespaceKind::Pid),
             steps: record::steps(&prepared.plan),
         }
@@ -272,6 +257,8 @@ impl ContainerBuilder {
 
 /// The results of the pure part.
 struct Prepared {
+    /// config.json, for `exec`: what it says when the container is made counts.
+    json: Vec<u8>,
     config: Config,
     layout: Layout,
     facts: Facts,
@@ -303,11 +290,11 @@ fn nonce() -> Result<String> {
         .map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
 }
 
-fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
+pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
     socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))
 }
 
-fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
+pub(super) fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
     let [stdin, stdout, stderr] = stdio;
     let (stdin, to_program) = stdin.open(0)?;
     let (stdout, output) = stdout.open(1)?;
@@ -351,7 +338,7 @@ impl Watch<'_> {
 }
 
 impl Progress for Watch<'_> {
-    fn meanwhile(&mut self) -> Result<OwnedFd> {
+    fn meanwhile(&mut self) -> Result<Option<OwnedFd>> {
         self.fault.point();
         if !self.record.cgroup.0.is_empty() {
             let layout = &self.prepared.layout;
@@ -363,7 +350,7 @@ impl Progress for Watch<'_> {
         }
         let listener = self.entry.bind_start_socket()?;
         self.fault.point();
-        Ok(listener)
+        Ok(Some(listener))
     }
 
     fn started(&mut self, created: &Created) -> Result<()> {
@@ -382,6 +369,7 @@ impl Progress for Watch<'_> {
             ..self.record.clone()
         };
         self.entry.prepare(&complete)?;
+        self.entry.write_config(&self.prepared.json)?;
         self.fault.point();
         Ok(())
     }
@@ -449,7 +437,7 @@ fn hook_state(id: &str, record: &Record, status: &str) -> (String, String) {
 }
 
 /// Whole or not at all: engines read it as soon as it has its name.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let refused = |error| Error::system(format!("cannot write pid file {}", path.display()), error);
     let name = path
         .file_name()
@@ -473,7 +461,7 @@ fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 }
 
 /// Init has sent it before it said READY.
-fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
+pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
     let refused = |errno| Error::system("cannot receive the terminal", errno);
     let socket: BorrowedFd<'_> = socket.as_fd();
     crate::sys::pidfd::poll_any(&[socket], Some(Instant::now() + Duration::from_secs(10)))

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// How long killing a whole cgroup may take.
 pub(super) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-fn not_running() -> Error {
+pub(super) fn not_running() -> Error {
     Error::new(ErrorKind::InvalidState, "container not running")
 }
 

@@ -4,8 +4,12 @@
 mod builder;
 mod create;
 mod delete;
+mod edits;
+mod exec;
 pub(crate) mod fault;
+mod judge;
 mod kill;
+mod pause;
 mod process;
 mod record;
 mod start;
@@ -15,6 +19,7 @@ mod store;
 mod time;
 
 pub use builder::ContainerBuilder;
+pub use exec::{Exec, Executed};
 pub use process::{ExitStatus, Process};
 pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
@@ -139,6 +144,30 @@ pub(crate) fn check_id(id: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Of all that is wrong with a configuration, what is told.
+fn first(mut problems: Vec<Error>, path: &str) -> Error {
+    if problems.is_empty() {
+        Error::config(path, "is invalid")
+    } else {
+        problems.remove(0)
+    }
+}
+
+/// runc's words: engines look for them.
+fn check_terminal(terminal: bool, console: bool) -> Result<()> {
+    match (terminal, console) {
+        (true, false) => Err(Error::config(
+            "process.terminal",
+            "cannot allocate tty if runc will detach without setting console socket",
+        )),
+        (false, true) => Err(Error::config(
+            "process.terminal",
+            "cannot use console socket if runc will not detach or allocate tty",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A container that is too small for its own init says so.

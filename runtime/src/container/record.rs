@@ -24,6 +24,8 @@ pub(crate) struct Record {
     pub(crate) nonce: String,
     pub(crate) cgroup: Directories,
     pub(crate) init: Option<InitId>,
+    /// Its processes share a session keyring.
+    pub(crate) new_keyring: bool,
     /// Without one, SIGKILL means the whole cgroup.
     pub(crate) own_pid_namespace: bool,
     /// The steps that `start` may fail at, by their index in the plan.
@@ -109,6 +111,7 @@ impl Record {
             "nonce": self.nonce,
             "cgroup": self.cgroup.to_json(),
             "init": self.init.as_ref().map(InitId::to_word),
+            "newKeyring": self.new_keyring,
             "ownPidNamespace": self.own_pid_namespace,
             "firstStep": blank,
             "steps": steps,
@@ -151,6 +154,7 @@ impl Record {
             nonce: text("nonce")?,
             cgroup: Directories::from_json(value.get("cgroup")?)?,
             init: text("init").as_deref().and_then(InitId::from_word),
+            new_keyring: value.get("newKeyring")?.as_bool()?,
             own_pid_namespace: value.get("ownPidNamespace")?.as_bool()?,
             steps,
         })
@@ -180,6 +184,7 @@ mod tests {
                 start_time: 9,
                 boot_id: "x-y".into(),
             }),
+            new_keyring: true,
             own_pid_namespace: true,
             steps: vec![
                 blank,

@@ -2,17 +2,16 @@
 //! whether it did (docs/decisions/0001-start-handshake.md).
 
 use super::fault::Fault;
+use super::judge::judge;
 use super::record::Record;
-use super::state::{self, Proven, prove};
+use super::state::{self, Proven};
 use super::store::LOCK_DEADLINE;
 use super::{Container, Process, Status, explain_oom};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
-use crate::launch::{PageResult, explain, fresh_page, is_executing, read_page};
-use crate::sys::pidfd::{self, Ended};
-use crate::sys::{proc, socket};
+use crate::launch::{fresh_page, read_page};
+use crate::sys::{pidfd, socket};
 use crate::wire::{Frame, frame};
-use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -52,7 +51,8 @@ impl Container {
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
         wait_for_end_of_file(&connection, handle.as_fd(), by_directory)?;
         fault.point();
-        judge(&read_page(&page), handle.as_fd(), pid, &record).map_err(|error| {
+        let whom = (record.steps.as_slice(), record.init.as_ref());
+        judge(&read_page(&page), handle.as_fd(), pid, whom).map_err(|error| {
             let cgroup = Cgroup::open(&record.cgroup, &record.nonce);
             explain_oom(error, cgroup.ok().as_ref())
         })?;
@@ -121,66 +121,4 @@ fn wait_for_end_of_file(
     }
     // Init never sends anything here: readable means end of file, or init's end.
     pidfd::poll_any(&fds, None).map(drop).map_err(refused)
-}
-
-/// The end of file proves nothing, and neither does EXECING: the kernel's flag does.
-fn judge(page: &PageResult, handle: BorrowedFd<'_>, pid: i32, record: &Record) -> Result<()> {
-    if !is_executing(page) {
-        return Err(failed(page, handle, record));
-    }
-    match proc::stat(pid) {
-        Some(stat) if !stat.never_executed => Ok(()),
-        Some(_) => Err(failed(page, handle, record)),
-        // Reaped already. A filter's or a killer's signal may have come before execve.
-        None => match ended(handle) {
-            Some(Ended::Signaled(libc::SIGSYS | libc::SIGKILL)) => {
-                Err(failed(page, handle, record))
-            }
-            _ => Ok(()),
-        },
-    }
-}
-
-fn ended(handle: BorrowedFd<'_>) -> Option<Ended> {
-    match pidfd::wait(handle, false, false) {
-        Ok(ended) => ended,
-        Err(Errno::ECHILD) => pidfd::exit_info(handle),
-        Err(_) => None,
-    }
-}
-
-fn failed(page: &PageResult, handle: BorrowedFd<'_>, record: &Record) -> Error {
-    let error = explain(page, &record.steps);
-    if page.errno != 0 {
-        return error;
-    }
-    // It may take the kernel a moment to say of what it died.
-    let _ = pidfd::poll_any(
-        &[handle],
-        Some(Instant::now() + std::time::Duration::from_secs(1)),
-    ); // then unknown
-    // A zombie that its parent has not waited for yet tells nobody else, but /proc does.
-    let zombie = || {
-        record
-            .init
-            .as_ref()
-            .and_then(prove)
-            .and_then(|init| init.stat.ended)
-    };
-    match ended(handle).or_else(zombie) {
-        Some(Ended::Signaled(signal)) => {
-            let step = record
-                .steps
-                .get(page.step as usize)
-                .map_or("", |step| step.action.as_str());
-            Error::new(
-                ErrorKind::Died,
-                format!(
-                    "init was killed by signal {signal} before its program was executed, at step {}: {step}",
-                    page.step
-                ),
-            )
-        }
-        _ => error,
-    }
 }

@@ -20,6 +20,8 @@ const RECORD: &str = "state.json";
 /// The first record has a name of its own: a rename over a file makes some filesystems write at once.
 const INTENT: &str = "intent.json";
 const PREPARED: &str = ".state.json.new";
+/// As it was when the container was made.
+const CONFIG: &str = "config.json";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
 const HOOK: &str = "hook";
@@ -141,9 +143,18 @@ fn open_directory(path: &Path) -> std::io::Result<File> {
 impl Entry {
     /// Excludes other changes of this id. The directory must still be the one with this name.
     pub(crate) fn lock(&self, deadline: Instant) -> Result<Lock> {
+        self.lock_as(FlockArg::LockExclusiveNonblock, deadline)
+    }
+
+    /// Excludes changes only: what adds a process takes this one.
+    pub(crate) fn lock_shared(&self, deadline: Instant) -> Result<Lock> {
+        self.lock_as(FlockArg::LockSharedNonblock, deadline)
+    }
+
+    fn lock_as(&self, kind: FlockArg, deadline: Instant) -> Result<Lock> {
         let mut file = open_directory(&self.path).map_err(|_| missing())?;
         loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            match Flock::lock(file, kind) {
                 Ok(locked) => {
                     let now = std::fs::symlink_metadata(&self.path).map_err(|_| missing())?;
                     let ours = locked
@@ -200,13 +211,33 @@ impl Entry {
                 error,
             )
         };
+        self.write_file(name, record.to_json().to_string().as_bytes())
+            .map_err(refused)
+    }
+
+    fn write_file(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
         let mut file = File::options()
             .write(true)
             .create_new(true)
-            .open(self.path.join(name))
-            .map_err(refused)?;
-        file.write_all(record.to_json().to_string().as_bytes())
-            .map_err(refused)
+            .open(self.path.join(name))?;
+        file.write_all(bytes)
+    }
+
+    pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
+        self.write_file(CONFIG, json).map_err(|error| {
+            let what = format!("cannot keep the configuration of container {}", self.id);
+            Error::system(what, error)
+        })
+    }
+
+    pub(crate) fn read_config(&self) -> Result<Vec<u8>> {
+        let mut json = Vec::new();
+        let read = File::open(self.path.join(CONFIG))
+            .and_then(|file| file.take(RECORD_MAX).read_to_end(&mut json));
+        read.map(|_| json).map_err(|error| {
+            let what = format!("cannot read the configuration of container {}", self.id);
+            Error::system(what, error)
+        })
     }
 
     pub(crate) fn read(&self) -> Stored {

@@ -193,14 +193,18 @@ impl Linker<'_, '_> {
             Action::SwitchRoot(switch) => {
                 let root = match switch {
                     Switch::Chroot => Some(self.open_path(self.link.rootfs)?),
-                    Switch::Pivot | Switch::Move => None,
+                    Switch::Pivot | Switch::Move | Switch::Joined => None,
                 };
                 Op::SwitchRoot {
-                    how: u32::from(*switch != Switch::Pivot),
+                    how: match switch {
+                        Switch::Pivot => 0,
+                        Switch::Move | Switch::Chroot => 1,
+                        Switch::Joined => 2,
+                    },
                     root,
                 }
             }
-            Action::Console { uid } => {
+            Action::Console { uid, mount } => {
                 let socket = self
                     .link
                     .console
@@ -208,7 +212,7 @@ impl Linker<'_, '_> {
                 let socket = self.pass(socket)?;
                 Op::Console {
                     socket,
-                    mount: true,
+                    mount: *mount,
                     uid: *uid,
                 }
             }
@@ -270,8 +274,9 @@ impl Linker<'_, '_> {
             }
             Action::Umask(mask) => Op::Umask { mask: *mask },
             Action::Ready => Op::Ready {
-                listener: self.later(Late::Listener)?,
+                listener: Some(self.later(Late::Listener)?),
             },
+            Action::ReadyToExecute => Op::Ready { listener: None },
             Action::WaitStart => Op::WaitStart {},
             Action::StartHook {
                 hook,

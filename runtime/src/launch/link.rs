@@ -49,18 +49,22 @@ pub(crate) enum Late {
 
 impl Late {
     /// The cgroup is there if the plan has one.
-    pub(crate) fn open(&self, cgroup: Option<&Cgroup>, listener: &OwnedFd) -> Result<OwnedFd> {
+    pub(crate) fn open(
+        &self,
+        cgroup: Option<&Cgroup>,
+        listener: Option<&OwnedFd>,
+    ) -> Result<OwnedFd> {
         let copy = |fd: BorrowedFd<'_>| {
             fd.try_clone_to_owned()
                 .map_err(|error| Error::system("cannot duplicate a descriptor", error))
         };
-        let missing = || Error::system("cannot join the cgroup", libc::ENOENT);
+        let missing = || Error::system("cannot open what init waits for", libc::ENOENT);
         let cgroup = || cgroup.ok_or_else(missing);
         match self {
             Late::CgroupDirectory => copy(cgroup()?.v2_dir().ok_or_else(missing)?),
             Late::CgroupJoin(index) => cgroup()?.join_file(*index),
             Late::Tree { path, recursive } => clone_tree(path, *recursive),
-            Late::Listener => copy(listener.as_fd()),
+            Late::Listener => copy(listener.ok_or_else(missing)?.as_fd()),
         }
     }
 }

@@ -10,8 +10,8 @@ mod spawn;
 
 pub(crate) use link::{Link, link};
 pub(crate) use parent::{
-    Created, Described, PageResult, Progress, Surround, commit, explain, is_executing, read_page,
-    run,
+    Created, Described, PageResult, Progress, SETUP_DEADLINE, Surround, commit, explain,
+    is_executing, read_page, run,
 };
 
 /// A result page for `start`, which says that `step` comes first.

@@ -22,28 +22,36 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long init may take for any one stretch of work between two words to the host.
-const SETUP_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const SETUP_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long a killed init may take to end.
+const UNDO_DEADLINE: Duration = Duration::from_secs(2);
 
 /// An init that has been set up, or was on its way when it failed.
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    /// Where it leaves its result.
+    pub(crate) page: File,
 }
 
 impl Created {
-    /// Kills and reaps: used to undo only, before anybody else knows this process.
+    /// Kills and reaps: used to undo only, before anybody else knows this process. In a frozen v1 cgroup it
+    /// ends when that is thawed.
     pub(crate) fn undo(&self) {
         let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL); // already dead
-        let _ = pidfd::wait(self.pidfd.as_fd(), true, true); // reaped by somebody else
+        let deadline = Instant::now() + UNDO_DEADLINE;
+        let _ = pidfd::poll_any(&[self.pidfd.as_fd()], Some(deadline)); // then its parent's affair
+        let _ = pidfd::wait(self.pidfd.as_fd(), false, true); // reaped by somebody else
     }
 }
 
 /// What the caller does at the points of a launch.
 pub(crate) trait Progress {
     /// Stage 1 is on its way: make the container's cgroup, with its limits, and the start socket, which is the
-    /// result.
-    fn meanwhile(&mut self) -> Result<OwnedFd>;
+    /// result. Without a `start` to come there is none.
+    fn meanwhile(&mut self) -> Result<Option<OwnedFd>>;
     /// Init lives: write its identity down.
     fn started(&mut self, created: &Created) -> Result<()>;
     /// Before the host does its part of a step, or would: for fault injection.
@@ -63,6 +71,8 @@ pub(crate) struct Surround<'a> {
     /// Empty up to `Progress::meanwhile`.
     pub(crate) cgroup: &'a OnceCell<Cgroup>,
     pub(crate) control: OwnedFd,
+    /// For any one stretch of init's work between two words to the host.
+    pub(crate) deadline: Duration,
 }
 
 /// Runs a program up to READY. On failure nothing of it is left running.
@@ -90,14 +100,15 @@ pub(crate) fn run(
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
     // Stage 1 ended after its word; it is reaped when there is nothing to wait for.
     let reap = || pidfd::wait(stage1.pidfd.as_fd(), true, true);
-    let created = match first {
-        Ok(created) => created,
+    let (pid, pidfd) = match first {
+        Ok(init) => init,
         Err(error) => {
             let _ = reap(); // it has failed; what counts is why
             return Err(handed_over.err().unwrap_or(error));
         }
     };
-    let finished = handed_over.and_then(|()| finish(&created, around, &page, early, progress));
+    let created = Created { pid, pidfd, page };
+    let finished = handed_over.and_then(|()| finish(&created, around, early, progress));
     let _ = reap(); // reaped by somebody else
     match finished {
         Ok(()) => Ok(created),
@@ -117,7 +128,7 @@ fn hand_over(
     let listener = progress.meanwhile()?;
     let mut open = Vec::with_capacity(late.len());
     for (step, late) in late {
-        let opened = late.open(around.cgroup.get(), &listener);
+        let opened = late.open(around.cgroup.get(), listener.as_ref());
         open.push(
             opened.map_err(|error| match around.plan.steps.get(*step as usize) {
                 Some(step) => error.at(&step.path).in_step(step.action.to_string()),
@@ -144,8 +155,8 @@ fn first_word(
     stage1: BorrowedFd<'_>,
     page: &File,
     early: &mut Option<Frame>,
-) -> Result<Created> {
-    let deadline = Instant::now() + SETUP_DEADLINE;
+) -> Result<(i32, OwnedFd)> {
+    let deadline = Instant::now() + around.deadline;
     let mut word = hear(around, None, deadline)?;
     if let Received::Frame(
         frame @ Frame {
@@ -166,7 +177,7 @@ fn first_word(
                 ..
             },
             Some(pidfd),
-        ) if pid > 0 => Ok(Created { pid, pidfd }),
+        ) if pid > 0 => Ok((pid, pidfd)),
         Received::EndOfFile => Err(explain(&read_page(page), &around.plan.steps)),
         _ => {
             let _ = pidfd::send_signal(stage1, libc::SIGKILL); // it has failed in any case
@@ -199,7 +210,6 @@ fn hear(
 fn finish(
     created: &Created,
     around: &Surround<'_>,
-    page: &File,
     mut early: Option<Frame>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
@@ -215,7 +225,7 @@ fn finish(
         host_step(created.pid, around.cgroup.get(), step)?;
     }
     loop {
-        let deadline = Instant::now() + SETUP_DEADLINE;
+        let deadline = Instant::now() + around.deadline;
         let word = match early.take() {
             Some(frame) => Received::Frame(frame, None),
             None => hear(around, Some(created.pidfd.as_fd()), deadline)?,
@@ -246,14 +256,14 @@ fn finish(
                 // A broken pipe is init's death: the next word says at which step.
                 let _ = socket::send(around.control.as_fd(), go, &[]);
             }
-            Received::EndOfFile => return Err(died(created, page, around)),
+            Received::EndOfFile => return Err(died(created, around)),
             _ => return Err(Error::new(ErrorKind::Timeout, "init did not answer")),
         }
     }
 }
 
-fn died(created: &Created, page: &File, around: &Surround<'_>) -> Error {
-    let page = read_page(page);
+fn died(created: &Created, around: &Surround<'_>) -> Error {
+    let page = read_page(&created.page);
     let error = explain(&page, &around.plan.steps);
     if page.errno != 0 {
         return error;

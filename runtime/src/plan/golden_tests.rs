@@ -110,6 +110,7 @@ fn plan(case: &str) -> String {
         console: false,
         extra_fds: 0,
         program_fd: false,
+        exec: false,
     };
     adjust(case, &mut facts, &mut request);
     let plan = compile(&config, &request, &facts)

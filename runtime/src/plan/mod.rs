@@ -20,7 +20,7 @@ use crate::config::mount_options::MountOptions;
 use crate::config::resources::DeviceRule;
 use crate::config::{Hook, IdMapping, NamespaceKind, Rlimit};
 
-pub(crate) use order::{compile, default_rootfs};
+pub(crate) use order::{compile, compile_exec, default_rootfs};
 
 /// Who does a step, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub(crate) struct Request {
     pub(crate) extra_fds: u32,
     /// The program is a descriptor of the caller's instead of `args[0]`.
     pub(crate) program_fd: bool,
+    /// One more process of a container that there is.
+    pub(crate) exec: bool,
 }
 
 /// What the plan depends on of the host. Plain data.
@@ -177,6 +179,8 @@ pub(crate) enum Action {
     SwitchRoot(Switch),
     Console {
         uid: u32,
+        /// On /dev/console too.
+        mount: bool,
     },
     ControllingTerminal,
     EnsureDirectory(String),
@@ -202,6 +206,8 @@ pub(crate) enum Action {
     },
     Umask(u32),
     Ready,
+    /// The same for a process that no `start` follows.
+    ReadyToExecute,
     // Exec
     WaitStart,
     StartHook {
@@ -264,6 +270,8 @@ pub(crate) enum Switch {
     Move,
     /// No mount namespace of our own.
     Chroot,
+    /// The mount namespace that was joined has its root.
+    Joined,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

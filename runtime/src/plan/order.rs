@@ -47,6 +47,58 @@ pub(crate) fn compile(
     if facts.cgroup.version == cgroup::Version::V2 {
         device_rules(config, facts, &mut steps);
     }
+    enter(config, facts, &mut steps);
+    if config.makes(NamespaceKind::Mount) {
+        rootfs::build(config, request, facts, &mut steps);
+    }
+    // The runtime's hooks see the finished mounts and may add to them; after this the old root is gone.
+    if !config.hooks.create_runtime.is_empty() {
+        let hooks = HostTask::Hooks(config.hooks.create_runtime.clone());
+        steps.push("hooks.createRuntime", Action::HostTurn(vec![hooks]));
+    }
+    rootfs::switch(config, request, facts, &mut steps);
+    rootfs::finish(config, request, facts, &mut steps);
+    process::prepare(config, request, &mut steps);
+    steps.push("process", Action::Ready);
+
+    steps.side = Side::Exec;
+    process::last_steps(config, request, facts, &mut steps, &mut warnings);
+    Ok(Plan {
+        steps: steps.steps,
+        warnings,
+    })
+}
+
+/// The plan of `exec`: of a configuration whose namespaces are all the container's own, by path.
+pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) -> Plan {
+    let mut warnings = config.warnings.clone();
+    let mut steps = Steps {
+        side: Side::Stage1,
+        steps: Vec::new(),
+    };
+    steps.push("process", Action::Descriptors);
+    namespaces::stage1(config, facts, &mut steps);
+    steps.side = Side::Host;
+    enter(config, facts, &mut steps);
+    let root = match config.namespace(NamespaceKind::Mount) {
+        Some(_) => super::Switch::Joined,
+        None => super::Switch::Chroot,
+    };
+    steps.push("process", Action::SwitchRoot(root));
+    rootfs::terminal(config, request, &mut steps);
+    rootfs::keyring(request, &mut steps);
+    process::prepare(config, request, &mut steps);
+    steps.push("process", Action::ReadyToExecute);
+    steps.side = Side::Exec;
+    process::last_steps(config, request, facts, &mut steps, &mut warnings);
+    Plan {
+        steps: steps.steps,
+        warnings,
+    }
+}
+
+/// From the clone to a process that is in its cgroup and in all its namespaces.
+fn enter(config: &Config, facts: &Facts, steps: &mut Steps) {
     // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
     // In a new user namespace it waits for the turn that writes the maps.
     let score = config
@@ -73,31 +125,7 @@ pub(crate) fn compile(
     {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
-    namespaces::init(config, &mut steps);
-    if config.makes(NamespaceKind::Mount) {
-        rootfs::build(config, request, facts, &mut steps);
-    }
-    // The runtime's hooks see the finished mounts and may add to them; after this the old root is gone.
-    if !config.hooks.create_runtime.is_empty() {
-        let hooks = HostTask::Hooks(config.hooks.create_runtime.clone());
-        steps.push("hooks.createRuntime", Action::HostTurn(vec![hooks]));
-    }
-    rootfs::switch(config, request, facts, &mut steps);
-    rootfs::finish(config, request, facts, &mut steps);
-    process::prepare(config, request, &mut steps);
-    // Raising a limit needs rights in the first user namespace: the host's turn.
-    if config.makes(NamespaceKind::User) && !config.process.rlimits.is_empty() {
-        let limits = HostTask::Limits(config.process.rlimits.clone());
-        steps.push("process.rlimits", Action::HostTurn(vec![limits]));
-    }
-    steps.push("process", Action::Ready);
-
-    steps.side = Side::Exec;
-    process::last_steps(config, request, facts, &mut steps, &mut warnings);
-    Ok(Plan {
-        steps: steps.steps,
-        warnings,
-    })
+    namespaces::init(config, steps);
 }
 
 /// The cgroup with all its limits is there before init does anything.

@@ -1,7 +1,7 @@
 //! From "created" to execve. Pure. Each wrong order of the last steps was tried and fails on the kernel.
 
 use super::order::Steps;
-use super::{Action, Facts, Identity, Request};
+use super::{Action, Facts, HostTask, Identity, Request};
 use crate::config::{Capabilities, Config, NamespaceKind};
 
 /// Where execvp(3) looks when the environment has no PATH.
@@ -14,6 +14,11 @@ pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
         steps.push("process.args", Action::FindProgram { name, search, cwd });
     }
     steps.push("process.user.umask", Action::Umask(config.process.umask));
+    // Raising a limit needs rights in the first user namespace: the host's turn.
+    if config.namespace(NamespaceKind::User).is_some() && !config.process.rlimits.is_empty() {
+        let limits = HostTask::Limits(config.process.rlimits.clone());
+        steps.push("process.rlimits", Action::HostTurn(vec![limits]));
+    }
 }
 
 fn program(config: &Config) -> String {
@@ -40,7 +45,9 @@ pub(crate) fn last_steps(
     let process = &config.process;
     let caps = grantable(process.capabilities, facts.bounding, warnings);
     let identity = identity(config, facts);
-    steps.push("process", Action::WaitStart);
+    if !request.exec {
+        steps.push("process", Action::WaitStart);
+    }
     for (index, hook) in config.hooks.start_container.iter().enumerate() {
         // De facto: without an environment of its own the hook gets the process's.
         let environment = hook.env.clone().unwrap_or_else(|| process.env.clone());
@@ -54,8 +61,8 @@ pub(crate) fn last_steps(
         };
         steps.push(format!("hooks.startContainer[{index}]"), hook);
     }
-    // In a user namespace of ours the host has set them.
-    if !process.rlimits.is_empty() && !config.makes(NamespaceKind::User) {
+    // In a user namespace the host has set them.
+    if !process.rlimits.is_empty() && config.namespace(NamespaceKind::User).is_none() {
         steps.push("process.rlimits", Action::Limits(process.rlimits.clone()));
     }
     // Needs CAP_SETPCAP in the effective set: before the ids.

@@ -353,15 +353,7 @@ pub(crate) fn switch(config: &Config, request: &Request, facts: &Facts, steps: &
 /// What is changed from inside: the terminal, names, what may be seen and written.
 pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
     let new_api = facts.new_api();
-    if config.process.terminal && request.console {
-        steps.push(
-            "process.terminal",
-            Action::Console {
-                uid: config.process.uid,
-            },
-        );
-        steps.push("process.terminal", Action::ControllingTerminal);
-    }
+    terminal(config, request, steps);
     // Made while the root can still be written.
     if config.makes(NamespaceKind::Mount) {
         steps.push(
@@ -398,10 +390,21 @@ pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &
             },
         );
     }
+    keyring(request, steps);
+}
+
+/// On the container's own devpts, so after the switch of root.
+pub(crate) fn terminal(config: &Config, request: &Request, steps: &mut Steps) {
+    if config.process.terminal && request.console {
+        let (uid, mount) = (config.process.uid, !request.exec);
+        steps.push("process.terminal", Action::Console { uid, mount });
+        steps.push("process.terminal", Action::ControllingTerminal);
+    }
+}
+
+pub(crate) fn keyring(request: &Request, steps: &mut Steps) {
     if request.new_keyring {
-        steps.push(
-            "process",
-            Action::SessionKeyring(format!("_ses.{}", request.id)),
-        );
+        let name = format!("_ses.{}", request.id);
+        steps.push("process", Action::SessionKeyring(name));
     }
 }

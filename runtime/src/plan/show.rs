@@ -301,8 +301,9 @@ impl fmt::Display for Action {
             Action::SwitchRoot(Switch::Move) => {
                 write!(f, "change root to the attached root filesystem")
             }
+            Action::SwitchRoot(Switch::Joined) => write!(f, "take the joined namespace's root"),
             Action::SwitchRoot(Switch::Chroot) => write!(f, "change root to the root filesystem"),
-            Action::Console { uid } => write!(
+            Action::Console { uid, .. } => write!(
                 f,
                 "open a terminal for uid {uid}, send its master to the console socket"
             ),
@@ -317,6 +318,7 @@ impl fmt::Display for Action {
             Action::FindProgram { name, .. } => write!(f, "look up {name}"),
             Action::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Action::Ready => write!(f, "listen on the start socket: created"),
+            Action::ReadyToExecute => write!(f, "tell the host, wait for its word"),
             Action::WaitStart => write!(f, "wait for start"),
             Action::StartHook { hook, .. } => write!(f, "run hook {}", hook.path),
             Action::Limits(given) => write!(f, "set {}", limits(given)),

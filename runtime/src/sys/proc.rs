@@ -9,9 +9,12 @@ use std::sync::OnceLock;
 /// What tells a process from a later one with its number, and what it is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessStat {
+    pub(crate) pid: i32,
     /// Clock ticks since boot.
     pub(crate) start_time: u64,
     pub(crate) zombie: bool,
+    /// It is on its way out, which takes as long as its pid namespace has unreaped processes (PF_EXITING).
+    pub(crate) exiting: bool,
     /// It was cloned and has not executed anything yet (PF_FORKNOEXEC).
     pub(crate) never_executed: bool,
     /// How a zombie ended, where we may know.
@@ -20,12 +23,15 @@ pub(crate) struct ProcessStat {
 
 /// `None`: no such process. proc_pid_stat(5)
 pub(crate) fn stat(pid: i32) -> Option<ProcessStat> {
+    const PF_EXITING: u32 = 0x4;
     const PF_FORKNOEXEC: u32 = 0x40;
     // The file alone: `Process::new` would open the directory, and ask for the kernel's version.
     let stat = procfs::process::Stat::from_file(format!("/proc/{pid}/stat")).ok()?;
     Some(ProcessStat {
+        pid,
         start_time: stat.starttime,
         zombie: matches!(stat.state, 'Z' | 'X' | 'x'),
+        exiting: stat.flags & PF_EXITING != 0,
         never_executed: stat.flags & PF_FORKNOEXEC != 0,
         ended: stat
             .exit_code

@@ -1,12 +1,11 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, console, inside};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
 use longshore::{Container, ContainerBuilder, Runtime};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 
 pub(crate) fn create(
     runtime: &Runtime,
@@ -63,24 +62,17 @@ fn created(
     preserved: Vec<OwnedFd>,
 ) -> Result<Container, Failure> {
     let mut builder = builder(runtime, invocation, preserved)?;
-    if let Some(path) = invocation.get("console-socket") {
-        let socket = UnixStream::connect(path).map_err(|error| {
-            Failure::plain(format!("cannot connect to console socket {path}: {error}"))
-        })?;
-        builder = builder.console(socket.into());
+    if let Some(socket) = console(invocation)? {
+        builder = builder.console(socket);
     }
     if let Some(path) = invocation.get("pid-file") {
         builder = builder.pid_file(path);
     }
     let container = builder.create().map_err(|error| {
-        // Engines look for these words in front of what went wrong inside.
-        let inside = error.kind() == longshore::ErrorKind::Exec;
-        let failure = Failure::from(error);
-        if inside {
-            failure.during("runc create failed: unable to start container process")
-        } else {
-            failure
-        }
+        inside(
+            error,
+            "runc create failed: unable to start container process",
+        )
     })?;
     container
         .warnings()

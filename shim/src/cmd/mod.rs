@@ -2,8 +2,10 @@
 
 mod create;
 mod delete;
+mod exec;
 mod kill;
 mod list;
+mod pause;
 mod plan;
 mod start;
 mod state;
@@ -12,6 +14,7 @@ use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::Runtime;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 /// Why a command failed, in one line and in parts.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct Failure {
     pub(crate) step: Option<String>,
     pub(crate) path: Option<String>,
     pub(crate) errno: Option<i32>,
+    /// The command's exit status.
+    pub(crate) status: i32,
 }
 
 impl Failure {
@@ -31,6 +36,7 @@ impl Failure {
             step: None,
             path: None,
             errno: None,
+            status: 1,
         }
     }
 
@@ -49,6 +55,7 @@ impl From<longshore::Error> for Failure {
             step: error.step().map(str::to_owned),
             path: error.config_path().map(str::to_owned),
             errno: error.errno(),
+            status: 1,
         }
     }
 }
@@ -63,15 +70,41 @@ pub(crate) fn preserved(invocation: &Invocation) -> Result<Vec<OwnedFd>, Failure
     create::preserved_fds(count)
 }
 
+/// A socket of the engine's that gets the terminal.
+fn console(invocation: &Invocation) -> Result<Option<OwnedFd>, Failure> {
+    let Some(path) = invocation.get("console-socket") else {
+        return Ok(None);
+    };
+    let socket = UnixStream::connect(path).map_err(|error| {
+        Failure::plain(format!("cannot connect to console socket {path}: {error}"))
+    })?;
+    Ok(Some(socket.into()))
+}
+
+/// Engines look for these words in front of what went wrong inside.
+fn inside(error: longshore::Error, what: &str) -> Failure {
+    let inside = error.kind() == longshore::ErrorKind::Exec;
+    let failure = Failure::from(error);
+    if inside {
+        failure.during(what)
+    } else {
+        failure
+    }
+}
+
 /// Runs a command; its exit status.
 pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
     let runtime = runtime(invocation)?;
     match invocation.command {
         "create" => create::create(&runtime, invocation, log, preserved),
         "run" => create::run(&runtime, invocation, log, preserved),
+        "exec" => exec::exec(&runtime, invocation, log, preserved),
         "delete" => delete::delete(&runtime, invocation),
         "kill" => kill::kill(&runtime, invocation),
         "list" => list::list(&runtime, invocation, log),
+        "pause" => pause::pause(&runtime, invocation),
+        "ps" => pause::ps(&runtime, invocation),
+        "resume" => pause::resume(&runtime, invocation),
         "plan" => plan::plan(&runtime, invocation, log, preserved),
         "start" => start::start(&runtime, invocation),
         "state" => state::state(&runtime, invocation),

@@ -1,0 +1,511 @@
+//! `exec`: one more process in a container. The same stage 1, clone and last
+//! steps as create and start, over a configuration in which every namespace of
+//! the container's is joined by path.
+
+use super::create::{open_stdio, receive_terminal, socket_pair, write_pid_file};
+use super::edits::Edits;
+use super::fault::Fault;
+use super::judge::judge;
+use super::record::Record;
+use super::state::{self, Proven};
+use super::stdio::{Pipes, Stdio};
+use super::store::LOCK_DEADLINE;
+use super::{Container, Process, Status, explain_oom};
+use crate::cgroup::{Cgroup, Layout};
+use crate::config::{Config, NamespaceKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::launch::{self, Created, Link, Progress, Surround};
+use crate::plan::{self, Plan, Request};
+use crate::sys::{pidfd, proc};
+use serde_json::{Map, Value, json};
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A frozen cgroup would hold the process, and us, for good.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A process to be added to a container. Made by [`Container::exec`].
+///
+/// Unset, each property is that of the container's own process, but the terminal: there is none.
+///
+/// ```no_run
+/// # fn main() -> longshore::Result<()> {
+/// # let runtime = longshore::Runtime::builder().build()?;
+/// let executed = runtime.open("web1")?.exec().args(["ps"]).env("TERM=xterm").spawn()?;
+/// println!("{:?}", executed.process().wait()?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Exec<'c> {
+    container: &'c Container,
+    process: Option<Value>,
+    edits: Edits,
+    stdio: [Stdio; 3],
+    extra: Vec<OwnedFd>,
+    console: Option<OwnedFd>,
+    pty: bool,
+    pid_file: Option<PathBuf>,
+    ignore_paused: bool,
+}
+
+/// A process that was added to a container.
+///
+/// ```no_run
+/// # fn main() -> longshore::Result<()> {
+/// # let runtime = longshore::Runtime::builder().build()?;
+/// use longshore::Stdio;
+/// let mut executed = runtime.open("web1")?.exec().args(["id"]).stdout(Stdio::piped()).spawn()?;
+/// let output = executed.pipes().stdout.take();
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Executed {
+    process: Process,
+    pipes: Pipes,
+    terminal: Option<OwnedFd>,
+    warnings: Vec<String>,
+}
+
+impl Executed {
+    /// To wait for it.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// The host's ends of the pipes that [`Stdio::piped`] asked for.
+    pub fn pipes(&mut self) -> &mut Pipes {
+        &mut self.pipes
+    }
+
+    /// The terminal's master, once, after [`Exec::pty`].
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// What was left out because the spec says to warn only.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+impl Container {
+    /// Describes one more process of this container.
+    pub fn exec(&self) -> Exec<'_> {
+        Exec {
+            container: self,
+            process: None,
+            edits: Edits::default(),
+            stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
+            extra: Vec::new(),
+            console: None,
+            pty: false,
+            pid_file: None,
+            ignore_paused: false,
+        }
+    }
+}
+
+impl Exec<'_> {
+    /// A whole `process` object as JSON, instead of the container's own. config.md#process
+    ///
+    /// # Errors
+    /// It isn't a JSON object.
+    pub fn process_json(mut self, json: &[u8]) -> Result<Self> {
+        let value: Value = serde_json::from_slice(json)
+            .map_err(|error| Error::config("process", error.to_string()))?;
+        if !value.is_object() {
+            return Err(Error::config("process", "is not an object"));
+        }
+        self.process = Some(value);
+        Ok(self)
+    }
+
+    /// The program and its arguments.
+    pub fn args<T: Into<String>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.edits.args = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// One more `NAME=VALUE`.
+    pub fn env(mut self, entry: impl Into<String>) -> Self {
+        self.edits.env.push(entry.into());
+        self
+    }
+
+    /// The working directory.
+    pub fn cwd(mut self, directory: impl Into<String>) -> Self {
+        self.edits.cwd = Some(directory.into());
+        self
+    }
+
+    /// The user and, if given, the group: ids of the container.
+    pub fn user(mut self, uid: u32, gid: Option<u32>) -> Self {
+        self.edits.uid = Some(uid);
+        self.edits.gid = gid;
+        self
+    }
+
+    /// One more group.
+    pub fn additional_gid(mut self, gid: u32) -> Self {
+        self.edits.additional_gids.push(gid);
+        self
+    }
+
+    /// One more capability: bounding, effective and permitted, and ambient where it is inheritable.
+    pub fn capability(mut self, name: impl Into<String>) -> Self {
+        self.edits.capabilities.push(name.into());
+        self
+    }
+
+    /// Sets no_new_privs.
+    pub fn no_new_privileges(mut self) -> Self {
+        self.edits.no_new_privileges = true;
+        self
+    }
+
+    /// A terminal for stdio: needs [`console`](Self::console) or [`pty`](Self::pty).
+    pub fn terminal(mut self) -> Self {
+        self.edits.terminal = true;
+        self
+    }
+
+    /// Standard input. Inherited unless set.
+    pub fn stdin(mut self, stdio: Stdio) -> Self {
+        self.stdio[0] = stdio;
+        self
+    }
+
+    /// Standard output. Inherited unless set.
+    pub fn stdout(mut self, stdio: Stdio) -> Self {
+        self.stdio[1] = stdio;
+        self
+    }
+
+    /// Standard error. Inherited unless set.
+    pub fn stderr(mut self, stdio: Stdio) -> Self {
+        self.stdio[2] = stdio;
+        self
+    }
+
+    /// Hands a descriptor to the program: the first becomes 3, the next 4.
+    pub fn extra_fd(mut self, fd: OwnedFd) -> Self {
+        self.extra.push(fd);
+        self
+    }
+
+    /// A connected Unix stream socket that gets the terminal's master.
+    pub fn console(mut self, socket: OwnedFd) -> Self {
+        self.console = Some(socket);
+        self
+    }
+
+    /// Keeps the terminal's master: [`Executed::take_terminal`].
+    pub fn pty(mut self) -> Self {
+        self.pty = true;
+        self
+    }
+
+    /// Gets the process's pid, whole or not at all, once its program was executed.
+    pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.pid_file = Some(path.into());
+        self
+    }
+
+    /// Tries it in a paused container too, which holds the process until it is resumed.
+    pub fn ignore_paused(mut self) -> Self {
+        self.ignore_paused = true;
+        self
+    }
+
+    /// What [`spawn`](Self::spawn) would do.
+    ///
+    /// # Errors
+    /// As `spawn`, for what can be known before.
+    pub fn plan(&self) -> Result<crate::Plan> {
+        let entry = self.container.entry()?;
+        let record = self.container.record(&entry)?;
+        let init = self.init(&record)?;
+        let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
+        let config = self.config(&entry.read_config()?, &init)?;
+        let prepared = self.prepare(config, &record, &cgroup)?;
+        Ok(crate::Plan::new(prepared.plan))
+    }
+
+    /// Adds the process. Returns once its program was executed.
+    ///
+    /// # Errors
+    /// `InvalidState` in a container that is stopped or paused; `Exec` when the program can't be executed;
+    /// `Timeout` when the container was frozen meanwhile.
+    pub fn spawn(self) -> Result<Executed> {
+        let container = self.container;
+        let fault = Fault::new(container.settings.stop_at);
+        let entry = container.entry()?;
+        // Shared: execs go side by side, but not beside a delete.
+        let _lock = entry.lock_shared(Instant::now() + LOCK_DEADLINE)?;
+        fault.point();
+        let record = container.record(&entry)?;
+        let init = self.init(&record)?;
+        let cgroup = OnceCell::from(Cgroup::open(&record.cgroup, &record.nonce)?);
+        let config = self.config(&entry.read_config()?, &init)?;
+        let prepared = self.prepare(config, &record, open(&cgroup)?)?;
+        let id = &container.id;
+        let executed = self.launch(&prepared, &record, (&init, &cgroup), &fault);
+        // Whatever init's end broke, that is what happened.
+        executed.map_err(|error| match still_there(&init) {
+            Err(stopped) => stopped,
+            _ if error.kind() == ErrorKind::Timeout => Error::new(
+                ErrorKind::Timeout,
+                format!("the process did not get through its setup: is container {id} frozen?"),
+            ),
+            _ => explain_oom(error, cgroup.get()),
+        })
+    }
+
+    /// The container's init, proven, in a state in which something can be added to it.
+    fn init(&self, record: &Record) -> Result<Proven> {
+        let paused = || {
+            Error::new(
+                ErrorKind::InvalidState,
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            )
+        };
+        match state::alive(record)? {
+            Ok(init) if init.stat.exiting => Err(stopped()),
+            Ok(init) => Ok(init),
+            Err(Status::Paused) if self.ignore_paused => {
+                let init = record.init.as_ref().and_then(state::prove);
+                init.ok_or_else(stopped)
+            }
+            Err(Status::Paused) => Err(paused()),
+            Err(Status::Creating) => Err(Error::new(
+                ErrorKind::InvalidState,
+                "cannot exec in a container that is being created",
+            )),
+            Err(_) => Err(stopped()),
+        }
+    }
+
+    /// The container's configuration as far as a further process goes by it.
+    fn config(&self, saved: &[u8], init: &Proven) -> Result<Config> {
+        let saved: Value = serde_json::from_slice(saved)
+            .map_err(|error| Error::new(ErrorKind::DamagedState, error.to_string()))?;
+        let process = self.process_object(&saved["process"]);
+        let mut namespaces = Vec::new();
+        for namespace in saved["linux"]["namespaces"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            let kind = NamespaceKind::TABLE
+                .iter()
+                .find(|row| namespace["type"] == row.1);
+            if let Some((_, name, _, file)) = kind {
+                let path = format!("/proc/{}/ns/{file}", init.stat.pid);
+                namespaces.push(json!({ "type": name, "path": path }));
+            }
+        }
+        let mut linux = Map::new();
+        linux.insert("namespaces".into(), namespaces.into());
+        if let Some(seccomp) = saved["linux"].get("seccomp") {
+            linux.insert("seccomp".into(), seccomp.clone());
+        }
+        let config = json!({
+            "ociVersion": saved["ociVersion"],
+            "root": { "path": format!("/proc/{}/root", init.stat.pid) },
+            "process": process,
+            "linux": linux,
+        });
+        let config = Config::parse_process(config.to_string().as_bytes());
+        config.map_err(|problems| super::first(problems, "process"))
+    }
+
+    fn process_object(&self, own: &Value) -> Value {
+        let mut process = self.process.clone().unwrap_or_else(|| {
+            let mut process = own.clone();
+            process["terminal"] = false.into();
+            process
+        });
+        if process.get("oomScoreAdj").is_none()
+            && let Some(score) = own.get("oomScoreAdj")
+        {
+            process["oomScoreAdj"] = score.clone();
+        }
+        self.edits.apply(&mut process);
+        process
+    }
+
+    fn prepare(&self, config: Config, record: &Record, cgroup: &Cgroup) -> Result<Prepared> {
+        let console = self.console.is_some() || self.pty;
+        super::check_terminal(config.process.terminal, console)?;
+        let layout = match record.cgroup.0.is_empty() {
+            true => Layout::Absent,
+            false => Layout::probe()?,
+        };
+        let facts = crate::host::facts(&config, &layout, cgroup.directories())?;
+        let request = Request {
+            id: self.container.id.clone(),
+            bundle: record.bundle.clone(),
+            no_pivot: false,
+            new_keyring: record.new_keyring,
+            console,
+            extra_fds: u32::try_from(self.extra.len()).unwrap_or(u32::MAX),
+            program_fd: false,
+            exec: true,
+        };
+        let plan = plan::compile_exec(&config, &request, &facts);
+        Ok(Prepared {
+            config,
+            facts,
+            plan,
+        })
+    }
+
+    fn launch(
+        self,
+        prepared: &Prepared,
+        record: &Record,
+        (init, cgroup): (&Proven, &OnceCell<Cgroup>),
+        fault: &Fault,
+    ) -> Result<Executed> {
+        let settings = &self.container.settings;
+        let (host_control, init_control) = socket_pair()?;
+        let (terminal, console) = if self.pty {
+            let (ours, theirs) = socket_pair()?;
+            (Some(ours), Some(theirs))
+        } else {
+            (None, None)
+        };
+        let (streams, pipes) = open_stdio(self.stdio)?;
+        let program = launch::link(Link {
+            config: &prepared.config,
+            plan: &prepared.plan,
+            facts: &prepared.facts,
+            rootfs: &prepared.config.root.path,
+            state_root: &settings.state_root,
+            stdio: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
+            extra: &self.extra.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
+            console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
+            program: None,
+            control: init_control,
+            hook_state: (String::new(), String::new()),
+            stop_at_steps: fault.stop_at.is_some(),
+        })?;
+        drop((streams, console));
+        // All is open: if init is still the one it was, then none of it was somebody else's.
+        still_there(init)?;
+        let around = Surround {
+            plan: &prepared.plan,
+            bundle: &record.bundle,
+            state_root: &settings.state_root,
+            privileged: prepared.facts.privileged,
+            cgroup,
+            control: host_control,
+            deadline: DEADLINE,
+        };
+        let created = launch::run(program, &around, &mut Watch { fault })?;
+        let executed = execute(&created, &around, prepared, fault).and_then(|()| {
+            let path = self.pid_file.as_deref();
+            path.map_or(Ok(()), |path| write_pid_file(path, created.pid))
+        });
+        if let Err(error) = executed {
+            created.undo();
+            return Err(error);
+        }
+        let terminal = terminal
+            .map(|socket| receive_terminal(&socket))
+            .transpose()?;
+        Ok(Executed {
+            process: Process::new(created.pid, created.pidfd, false),
+            pipes,
+            terminal,
+            warnings: prepared.plan.warnings.clone(),
+        })
+    }
+}
+
+/// Lets it execute its program, and sees whether it did.
+fn execute(
+    created: &Created,
+    around: &Surround<'_>,
+    prepared: &Prepared,
+    fault: &Fault,
+) -> Result<()> {
+    fault.point();
+    launch::commit(around.control.as_fd())?;
+    fault.point();
+    let process = created.pidfd.as_fd();
+    let deadline = Some(Instant::now() + DEADLINE);
+    let ended = pidfd::poll_any(&[around.control.as_fd(), process], deadline)
+        .map_err(|errno| Error::system("cannot wait for the process", errno))?;
+    if !ended.contains(&true) {
+        return Err(Error::new(
+            ErrorKind::Timeout,
+            "it was not executed in time",
+        ));
+    }
+    fault.point();
+    let page = launch::read_page(&created.page);
+    judge(&page, process, created.pid, (&prepared.plan.steps, None))
+}
+
+/// The results of the part that touches nothing.
+struct Prepared {
+    config: Config,
+    facts: plan::Facts,
+    plan: Plan,
+}
+
+/// The container's cgroup is there already, and nothing of this process's is written down: it ends with us
+/// before the commit, and with its container after it.
+struct Watch<'a> {
+    fault: &'a Fault,
+}
+
+impl Progress for Watch<'_> {
+    fn meanwhile(&mut self) -> Result<Option<OwnedFd>> {
+        self.fault.point();
+        Ok(None)
+    }
+
+    fn started(&mut self, _: &Created) -> Result<()> {
+        self.fault.point();
+        Ok(())
+    }
+
+    fn before(&mut self, _: usize) -> Result<()> {
+        self.fault.point();
+        Ok(())
+    }
+
+    fn hook_started(&self, _: i32) -> Result<()> {
+        Ok(())
+    }
+
+    fn state(&self, _: i32) -> String {
+        String::new()
+    }
+}
+
+fn open(cgroup: &OnceCell<Cgroup>) -> Result<&Cgroup> {
+    cgroup.get().ok_or_else(stopped)
+}
+
+fn stopped() -> Error {
+    Error::new(
+        ErrorKind::InvalidState,
+        "cannot exec in a stopped container",
+    )
+}
+
+fn still_there(init: &Proven) -> Result<()> {
+    let now = proc::stat(init.stat.pid).filter(|now| !now.zombie && !now.exiting);
+    match now {
+        Some(now) if now.start_time == init.stat.start_time => Ok(()),
+        _ => Err(stopped()),
+    }
+}
