@@ -1,5 +1,6 @@
-//! The command line that both programs share.
+//! The command line that the programs share.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use crate::suite::{Case, Format, Suite};
 use crate::sys;
 
 const HELP: &str = "\
-spec-tests|robustness --runtime PATH [OPTION...]     (as root)
+spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
     --name NAME               what to call the runtime; the file name if absent
     --filter SUBSTR           only tests whose name holds this; may be repeated
     --format text|tap|json    text if absent
@@ -40,8 +41,11 @@ enum Layout {
     OnlyV2,
 }
 
+/// What a program needs besides a mount namespace, before there are threads.
+type Prepare = fn() -> io::Result<()>;
+
 /// Parses the arguments and runs those of the cases that they ask for.
-pub(crate) fn run(all: Vec<&'static dyn Case>) -> ExitCode {
+pub(crate) fn run(all: Vec<&'static dyn Case>, prepare: Prepare) -> ExitCode {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(holder::ARGUMENT) {
         let kind = args.next().unwrap_or_default();
@@ -52,7 +56,7 @@ pub(crate) fn run(all: Vec<&'static dyn Case>) -> ExitCode {
     }
     match parse()
         .map_err(|error| error.to_string())
-        .and_then(|options| examine(&options, all))
+        .and_then(|options| examine(&options, all, prepare))
     {
         Ok(code) => code,
         Err(error) => complain(&error),
@@ -98,7 +102,11 @@ fn parse() -> Result<Options, lexopt::Error> {
     Ok(options)
 }
 
-fn examine(options: &Options, all: Vec<&'static dyn Case>) -> Result<ExitCode, String> {
+fn examine(
+    options: &Options,
+    all: Vec<&'static dyn Case>,
+    prepare: Prepare,
+) -> Result<ExitCode, String> {
     let wanted = |case: &&dyn Case| {
         options.filters.is_empty()
             || options
@@ -126,6 +134,7 @@ fn examine(options: &Options, all: Vec<&'static dyn Case>) -> Result<ExitCode, S
     };
     isolate(options.layout)
         .map_err(|error| format!("cannot make a mount namespace (are you root?): {error}"))?;
+    prepare().map_err(|error| format!("cannot prepare the host: {error}"))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
     let reserved = sys::reserve_low_fds().map_err(|error| error.to_string())?;
     let mut suite = Suite::new(runtime, options.format).map_err(|stop| format!("{stop:?}"))?;

@@ -4,12 +4,14 @@
 //! container then shows from inside and outside. `spec-tests` is conformance:
 //! tables, one file per chapter of the runtime specification, under
 //! `chapters/`. `robustness` is what happens when things go wrong, under `robust/`.
+//! `docker-tests` is the runtime under a dockerd, under `engines/`.
 #![deny(unsafe_code)]
 
 mod cgroups;
 mod chapters;
 mod command;
 mod config;
+mod engines;
 mod holder;
 mod known;
 mod leak;
@@ -27,11 +29,17 @@ use std::process::ExitCode;
 /// The program `spec-tests`.
 #[must_use]
 pub fn conformance() -> ExitCode {
-    command::run(chapters::all())
+    command::run(chapters::all(), || Ok(()))
 }
 
 /// The program `robustness`.
 #[must_use]
 pub fn robustness() -> ExitCode {
-    command::run(robust::all())
+    command::run(robust::all(), || Ok(()))
+}
+
+/// The program `docker-tests`.
+#[must_use]
+pub fn docker() -> ExitCode {
+    command::run(engines::docker(), engines::Engines::prepare)
 }

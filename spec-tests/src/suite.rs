@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MntFlags, umount2};
 use serde_json::json;
 
+use crate::engines::Engines;
 use crate::runtime::RuntimeUnderTest;
 use crate::{cgroups, known, leak, rootfs};
 
@@ -98,6 +99,8 @@ pub(crate) struct Suite {
     pub applets: Vec<String>,
     /// Repeat what is a matter of chance more often.
     pub soak: bool,
+    /// The engines that use the runtime, in their tests.
+    pub engines: Engines,
     format: Format,
     serial: AtomicUsize,
     leaks: Mutex<Vec<String>>,
@@ -125,6 +128,7 @@ impl Suite {
             dir,
             applets,
             soak: false,
+            engines: Engines::default(),
             format,
             serial: AtomicUsize::new(0),
             leaks: Mutex::default(),
@@ -176,6 +180,7 @@ impl Suite {
                 });
             }
         });
+        self.engines.stop();
         let _ = fs::remove_dir_all(&self.dir); // the leak check tells if it stays
         cgroups::remove(&format!("/{}", self.tag));
         self.report(
