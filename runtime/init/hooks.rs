@@ -1,28 +1,24 @@
-//! Hooks that run inside the container: a child with the container's ids, the
-//! state on stdin, a deadline for it and its whole process group.
+//! Hooks that run in the container's namespaces: a child, with the container's
+//! ids once it is started, the state on stdin, a deadline for it and its whole process group.
 
-use crate::program::{Detail, HookCall};
+use crate::program::{Detail, HookCall, HookIdentity};
 use crate::run::{Failure, Init, Outcome, decimal, drop_bounding};
 use crate::sys::{self, Fd, OwnedFd, Vector};
 use alloc::vec::Vec;
-
-/// Uid, gid, additional groups.
-type Identity<'a> = (u32, u32, Option<&'a [u32]>);
 
 impl Init<'_> {
     pub(crate) fn hook(
         &mut self,
         call: &HookCall<'_>,
-        identity: Identity<'_>,
-        bounding: u64,
-        inheritable: u64,
+        identity: Option<&HookIdentity<'_>>,
     ) -> Outcome {
+        let root = self.root().ok();
         let (input, output) = sys::pipe()?;
         let (status_read, status_write) = sys::pipe()?;
         let pid = sys::fork()?;
         if pid == 0 {
             drop(output);
-            let errno = become_hook(call, identity, (bounding, inheritable), input.fd());
+            let errno = become_hook(call, identity, root, input.fd());
             let _ = sys::write(status_write.fd(), &errno.0.to_le_bytes()); // the parent sees the exit at least
             sys::exit(127);
         }
@@ -45,11 +41,15 @@ impl Init<'_> {
 /// Runs in the child; returns only when the hook could not be executed.
 fn become_hook(
     call: &HookCall<'_>,
-    identity: Identity<'_>,
-    caps: (u64, u64),
+    identity: Option<&HookIdentity<'_>>,
+    root: Option<Fd>,
     stdin: Fd,
 ) -> sys::Errno {
-    match prepare_hook(identity, caps, stdin) {
+    let prepared = prepare_hook(stdin).and_then(|()| match identity {
+        Some(identity) => take_identity(identity),
+        None => enter_root(root),
+    });
+    match prepared {
         Err(errno) => errno,
         Ok(()) => {
             let args = Vector::new(call.args.iter().map(|text| text.with_nul()));
@@ -59,27 +59,32 @@ fn become_hook(
     }
 }
 
-fn prepare_hook(
-    (uid, gid, groups): Identity<'_>,
-    (bounding, inheritable): (u64, u64),
-    stdin: Fd,
-) -> sys::Result<()> {
+fn prepare_hook(stdin: Fd) -> sys::Result<()> {
     const SIGPIPE: usize = 13;
     sys::new_process_group()?;
     sys::default_signal(SIGPIPE)?;
     sys::dup_to(stdin, Fd(0))?;
-    drop_bounding(bounding)?;
-    if let Some(groups) = groups {
-        sys::setgroups(groups)?;
-    }
-    sys::setresgid(gid)?;
-    sys::setresuid(uid)?;
-    let mut held = sys::capget()?;
-    held.inheritable &= inheritable;
-    sys::capset(held)?;
-    sys::prctl(sys::prctl::SET_DUMPABLE, 1, 0)?;
     let _ = sys::close_range(3, u32::MAX, true); // all of init's own are close-on-exec already
     Ok(())
+}
+
+fn take_identity(identity: &HookIdentity<'_>) -> sys::Result<()> {
+    drop_bounding(identity.bounding)?;
+    if let Some(groups) = &identity.groups {
+        sys::setgroups(groups)?;
+    }
+    sys::setresgid(identity.gid)?;
+    sys::setresuid(identity.uid)?;
+    let mut held = sys::capget()?;
+    held.inheritable &= identity.inheritable;
+    sys::capset(held)?;
+    sys::prctl(sys::prctl::SET_DUMPABLE, 1, 0).map(drop)
+}
+
+/// Before the switch a hook starts where the mounts are; init's own umask is none.
+fn enter_root(root: Option<Fd>) -> sys::Result<()> {
+    sys::umask(0o022);
+    root.map_or(Ok(()), sys::fchdir)
 }
 
 enum Ended {

@@ -75,12 +75,23 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Puts the container's root filesystem on top of `/` of this mount namespace and keeps it open.
-    pub(crate) fn attach_root(&mut self, source: &Source<'_>, new_api: bool) -> Outcome {
+    /// Puts the container's root filesystem on top of `/` of this mount namespace, or of itself, and keeps it open.
+    pub(crate) fn attach_root(
+        &mut self,
+        source: &Source<'_>,
+        in_place: bool,
+        new_api: bool,
+    ) -> Outcome {
         if new_api {
             let tree = self.tree(source)?;
-            let slash = sys::openat(Fd::CWD, b"/\0", sys::O_PATH | sys::o::DIRECTORY, 0)?;
-            sys::attach(tree.fd(), slash.fd()).refused(Detail::Attach)?;
+            let place = source.path.filter(|_| in_place).map(Text::with_nul);
+            let open = |path| sys::openat(Fd::CWD, path, sys::O_PATH | sys::o::DIRECTORY, 0);
+            let onto = match open(place.unwrap_or(b"/\0")) {
+                // Where this container's root may not go, none of its hooks can look.
+                Err(sys::EACCES) => open(b"/\0")?,
+                other => other.refused(Detail::OpenTarget)?,
+            };
+            sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach)?;
             self.root = Some(tree);
             return Ok(());
         }

@@ -293,6 +293,17 @@ wire_struct! {
     }
 }
 
+wire_struct! {
+    /// Who a hook runs as.
+    HookIdentity {
+        uid: u32,
+        gid: u32,
+        groups: Option<Vec<u32>>,
+        bounding: u64,
+        inheritable: u64,
+    }
+}
+
 /// Defines the operations: number, name, fields.
 macro_rules! operations {
     ($($(#[$doc:meta])* $number:literal $name:ident { $($field:ident: $type:ty),* $(,)? })*) => {
@@ -341,7 +352,7 @@ operations! {
     9 LoopbackUp {}
     /// Of everything below `/`.
     10 SetPropagation { flags: u64, new_api: bool }
-    11 AttachRoot { source: Source<'a>, new_api: bool }
+    11 AttachRoot { source: Source<'a>, in_place: bool, new_api: bool }
     12 MountFilesystem { fstype: Text<'a>, source: Option<Text<'a>>, options: Vec<(Text<'a>, Option<Text<'a>>)>, attributes: u64, target: Text<'a>, real_directory: bool }
     13 MountLegacy { fstype: Text<'a>, source: Text<'a>, flags: u64, data: Text<'a>, target: Text<'a>, real_directory: bool }
     14 Bind { source: Source<'a>, target: Text<'a>, set: u64, clear: u64, recursive_set: u64, recursive_clear: u64, new_api: bool }
@@ -365,7 +376,8 @@ operations! {
     /// Listen, if there will be a `start`; say READY, wait for COMMIT.
     29 Ready { listener: Option<u32> }
     30 WaitStart {}
-    31 Hook { call: HookCall<'a>, uid: u32, gid: u32, groups: Option<Vec<u32>>, bounding: u64, inheritable: u64 }
+    /// Without an identity: as init, in the root filesystem that is not the root yet.
+    31 Hook { call: HookCall<'a>, identity: Option<HookIdentity<'a>> }
     32 Limits { limits: Vec<(u32, (u64, u64))> }
     33 Umask { mask: u32 }
     34 DropBounding { keep: u64 }

@@ -190,7 +190,11 @@ impl<'p> Init<'p> {
             Op::DropDumpable {} => Ok(sys::prctl(sys::prctl::SET_DUMPABLE, 0, 0).map(drop)?),
             Op::LoopbackUp {} => self.loopback_up(),
             Op::SetPropagation { flags, new_api } => self.set_propagation(*flags, *new_api),
-            Op::AttachRoot { source, new_api } => self.attach_root(source, *new_api),
+            Op::AttachRoot {
+                source,
+                in_place,
+                new_api,
+            } => self.attach_root(source, *in_place, *new_api),
             Op::MountFilesystem {
                 fstype,
                 source,
@@ -289,17 +293,7 @@ impl<'p> Init<'p> {
                 None => self.ready_to_execute(),
             },
             Op::WaitStart {} => self.wait_start(),
-            Op::Hook {
-                call,
-                uid,
-                gid,
-                groups,
-                bounding,
-                inheritable,
-            } => {
-                let identity = (*uid, *gid, groups.as_deref());
-                self.hook(call, identity, *bounding, *inheritable)
-            }
+            Op::Hook { call, identity } => self.hook(call, identity.as_ref()),
             Op::Limits { limits } => self.limits(limits),
             Op::Umask { mask } => {
                 sys::umask(*mask);

@@ -82,7 +82,7 @@ pub fn link(json: &[u8]) -> crate::Result<bool> {
         console: Some(null.as_fd()),
         program: None,
         control,
-        hook_state: (String::new(), String::new()),
+        hook_state: &|_| (String::new(), String::new()),
         stop_at_steps: false,
     };
     launch::link(link).map(|_| true)

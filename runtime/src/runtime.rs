@@ -192,7 +192,7 @@ impl Runtime {
     }
 
     /// Removes a container in whatever state it is, killing what is proven to be its own.
-    /// One that doesn't exist is a success.
+    /// One that doesn't exist is a success. Returns which of its poststop hooks failed, a line each.
     ///
     /// # Errors
     /// Something of it can't be killed or removed; calling again goes on from there.
@@ -201,7 +201,7 @@ impl Runtime {
     /// let runtime = longshore::Runtime::builder().state_root(std::env::temp_dir().join("none")).build().unwrap();
     /// runtime.force_delete("web1").unwrap();
     /// ```
-    pub fn force_delete(&self, id: &str) -> Result<()> {
+    pub fn force_delete(&self, id: &str) -> Result<Vec<String>> {
         container::force_delete(&self.settings, id)
     }
 

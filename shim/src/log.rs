@@ -41,6 +41,10 @@ impl Log {
         }
     }
 
+    pub(crate) fn warnings(&self, messages: &[String]) {
+        messages.iter().for_each(|message| self.warning(message));
+    }
+
     pub(crate) fn warning(&self, message: &str) {
         // Podman takes a log of more than one line for no log at all.
         if self.file.is_none() {

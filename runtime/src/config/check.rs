@@ -319,11 +319,7 @@ fn devices(config: &Config, problems: &mut Vec<Error>) {
 }
 
 fn hooks(config: &Config, problems: &mut Vec<Error>) {
-    let kinds = [
-        ("createRuntime", &config.hooks.create_runtime),
-        ("startContainer", &config.hooks.start_container),
-    ];
-    for (kind, list) in kinds {
+    for (kind, list) in config.hooks.kinds() {
         for (
             index,
             Hook {
@@ -336,6 +332,13 @@ fn hooks(config: &Config, problems: &mut Vec<Error>) {
                 problems.push(Error::config(
                     format!("{at}.path"),
                     "is not an absolute path",
+                ));
+            }
+            let nameless = |entry: &String| !entry.contains('=') || entry.starts_with('=');
+            if let Some(entry) = env.iter().flatten().position(nameless) {
+                problems.push(Error::config(
+                    format!("{at}.env[{entry}]"),
+                    "must be NAME=VALUE",
                 ));
             }
             let texts = args.iter().chain(env.iter().flatten()).chain([path]);

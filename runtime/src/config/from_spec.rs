@@ -288,9 +288,15 @@ fn hooks(spec: &oci::Spec, problems: &mut Problems) -> Hooks {
             .map(|(index, given)| hook(&format!("hooks.{kind}[{index}]"), given, problems))
             .collect()
     };
+    #[allow(deprecated)] // by the spec, which demands it all the same
+    let prestart = given.prestart();
     Hooks {
+        prestart: list("prestart", prestart),
         create_runtime: list("createRuntime", given.create_runtime()),
+        create_container: list("createContainer", given.create_container()),
         start_container: list("startContainer", given.start_container()),
+        poststart: list("poststart", given.poststart()),
+        poststop: list("poststop", given.poststop()),
     }
 }
 

@@ -104,11 +104,35 @@ pub(crate) struct Rlimit {
     pub(crate) hard: u64,
 }
 
-/// config.md#posix-platform-hooks; the kinds of this release.
+/// config.md#posix-platform-hooks
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hooks {
+    pub(crate) prestart: Vec<Hook>,
     pub(crate) create_runtime: Vec<Hook>,
+    pub(crate) create_container: Vec<Hook>,
     pub(crate) start_container: Vec<Hook>,
+    pub(crate) poststart: Vec<Hook>,
+    pub(crate) poststop: Vec<Hook>,
+}
+
+impl Hooks {
+    /// By their names in config.json, in the order in which they run.
+    pub(crate) fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
+        [
+            ("prestart", &self.prestart),
+            ("createRuntime", &self.create_runtime),
+            ("createContainer", &self.create_container),
+            ("startContainer", &self.start_container),
+            ("poststart", &self.poststart),
+            ("poststop", &self.poststop),
+        ]
+    }
+
+    /// Does any of them run while the root filesystem is mounted, but not yet the root?
+    pub(crate) fn see_the_mounts(&self) -> bool {
+        let kinds = [&self.prestart, &self.create_runtime, &self.create_container];
+        kinds.into_iter().any(|hooks| !hooks.is_empty())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
-use super::{Container, check_terminal, explain_oom, first, timestamp};
+use super::{Container, check_terminal, explain_oom, first, hooks, timestamp};
 use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -75,9 +75,30 @@ impl ContainerBuilder {
             cgroup: OnceCell::new(),
             armed: true,
         };
-        let container = self.launch(&prepared, &entry, &undo.cgroup, &fault)?;
-        undo.armed = false;
-        Ok(container)
+        let mut record = self.record(&prepared, &nonce()?);
+        let (id, settings) = (self.id.clone(), self.settings.clone());
+        match self.launch(&prepared, &entry, &mut record, &undo.cgroup, &fault) {
+            Ok(mut container) => {
+                undo.armed = false;
+                container.created = Some(record);
+                Ok(container)
+            }
+            Err(error) => {
+                let begun = error.kind() == ErrorKind::Hook || entry.read_hook().is_some();
+                drop(undo);
+                // runtime.md#lifecycle: what hooks have begun, poststop hooks end.
+                if begun {
+                    let subject = hooks::Subject {
+                        id: &id,
+                        record: &record,
+                        state_root: &settings.state_root,
+                        started: &|_| Ok(()), // there is nothing left to write it down in
+                    };
+                    let _ = subject.poststop(); // the first error is the one to tell
+                }
+                Err(error)
+            }
+        }
     }
 
     fn bundle_path(&self) -> Result<PathBuf> {
@@ -163,14 +184,13 @@ impl ContainerBuilder {
         self,
         prepared: &Prepared,
         entry: &Entry,
+        record: &mut Record,
         cgroup: &OnceCell<Cgroup>,
         fault: &Fault,
     ) -> Result<Container> {
-        let nonce = nonce()?;
         // Written ahead: from here on `delete --force` can finish what we leave.
-        entry.write_nonce(&nonce)?;
-        let mut record = self.record(prepared, &nonce);
-        entry.write_intent(&record)?;
+        entry.write_nonce(&record.nonce)?;
+        entry.write_intent(record)?;
         fault.point();
         let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = self.terminal_sockets()?;
@@ -186,7 +206,7 @@ impl ContainerBuilder {
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: self.program.as_ref().map(AsFd::as_fd),
             control: init_control,
-            hook_state: hook_state(&self.id, &record, "created"),
+            hook_state: &|status| hooks::state(&self.id, record, status),
             stop_at_steps: fault.stop_at.is_some(),
         })?;
         drop((streams, console));
@@ -204,7 +224,7 @@ impl ContainerBuilder {
             entry,
             prepared,
             cgroup,
-            record: &mut record,
+            record,
             fault,
         };
         let created = launch::run(program, &around, &mut watch)
@@ -223,7 +243,7 @@ impl ContainerBuilder {
             pipes,
             terminal,
             init,
-            created: Some(record),
+            created: None,
             warnings: prepared.plan.warnings.clone(),
         })
     }
@@ -241,6 +261,8 @@ impl ContainerBuilder {
             init: None,
             new_keyring: self.new_keyring,
             own_pid_namespace: prepared.config.makes(NamespaceKind::Pid),
+            poststart: prepared.config.hooks.poststart.clone(),
+            poststop: prepared.config.hooks.poststop.clone(),
             steps: record::steps(&prepared.plan),
         }
     }
@@ -380,22 +402,13 @@ impl Progress for Watch<'_> {
     }
 
     fn hook_started(&self, pid: i32) -> Result<()> {
-        // One that has ended already needs no ending.
-        let Some(stat) = proc::stat(pid) else {
-            return Ok(());
-        };
-        let hook = InitId {
-            pid,
-            start_time: stat.start_time,
-            boot_id: proc::boot_id().to_owned(),
-        };
-        self.entry.write_hook(&hook)?;
+        hooks::note(self.entry, pid)?;
         self.fault.point();
         Ok(())
     }
 
     fn state(&self, pid: i32) -> String {
-        let (before, after) = hook_state(self.id, self.record, "creating");
+        let (before, after) = hooks::state(self.id, self.record, "creating");
         format!("{before}{pid}{after}")
     }
 }
@@ -417,23 +430,6 @@ fn finish(
     launch::commit(around.control.as_fd())?;
     watch.fault.point();
     Ok(())
-}
-
-/// The state that hooks read on stdin, in two parts around the pid. runtime.md#state
-fn hook_state(id: &str, record: &Record, status: &str) -> (String, String) {
-    let text = |text: &str| serde_json::Value::from(text).to_string();
-    let before = format!(
-        "{{\"ociVersion\":{},\"id\":{},\"status\":{},\"pid\":",
-        text(&record.oci_version),
-        text(id),
-        text(status)
-    );
-    let annotations = serde_json::json!(record.annotations);
-    let after = format!(
-        ",\"bundle\":{},\"annotations\":{annotations}}}",
-        text(&record.bundle)
-    );
-    (before, after)
 }
 
 /// Whole or not at all: engines read it as soon as it has its name.

@@ -6,7 +6,7 @@ use super::kill::KILL_DEADLINE;
 use super::record::{InitId, Record};
 use super::state::{self, Proven, prove};
 use super::store::{Entry, LOCK_DEADLINE, Lock, Store, Stored};
-use super::{Container, Status};
+use super::{Container, Status, hooks};
 use crate::cgroup::{Cgroup, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 const UNDO_DEADLINE: Duration = Duration::from_millis(900);
 
 impl Container {
-    /// Removes a stopped container, or one that was never started.
+    /// Removes a stopped container, or one that was never started; then its poststop hooks run.
+    /// Returns which of them failed, a line each.
     ///
     /// # Errors
     /// `InvalidState` while it runs, with runc's words.
@@ -29,7 +30,7 @@ impl Container {
     /// runtime.open("web1")?.delete()?;
     /// # Ok(()) }
     /// ```
-    pub fn delete(&self) -> Result<()> {
+    pub fn delete(&self) -> Result<Vec<String>> {
         let fault = Fault::new(self.settings.stop_at);
         let entry = self.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
@@ -44,47 +45,59 @@ impl Container {
                 return Err(Error::new(ErrorKind::InvalidState, words));
             }
         }
-        remove(&entry, Some(&record), &fault)
+        remove(&self.settings, &entry, Some(record), &fault)
     }
 }
 
 /// `delete --force`: kills what runs, finishes what was begun, takes a missing container for done.
-pub(crate) fn force(settings: &Settings, id: &str) -> Result<()> {
+pub(crate) fn force(settings: &Settings, id: &str) -> Result<Vec<String>> {
     let fault = Fault::new(settings.stop_at);
     let entry = match Store::new(&settings.state_root).open(id) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     match lock(&entry) {
-        Ok(_lock) => remove(&entry, None, &fault),
+        Ok(_lock) => remove(settings, &entry, None, &fault),
         // Its creator has undone everything meanwhile.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
     }
 }
 
-/// A creator that holds the lock too long (a slow hook) loses its init, and cleans up after it.
+/// Who holds the lock too long (a slow hook) loses that hook, and init: it cleans up after it, or goes on.
 fn lock(entry: &Entry) -> Result<Lock> {
     let error = match entry.lock(Instant::now() + LOCK_DEADLINE) {
         Err(error) if error.kind() == ErrorKind::Timeout => error,
         other => return other,
     };
-    let Some(init) = entry.read_init().as_ref().and_then(prove) else {
+    let init = entry.read_init().as_ref().and_then(prove);
+    if let Some(init) = &init {
+        let _ = pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL); // ended meanwhile
+    }
+    if !end_hook(entry) && init.is_none() {
         return Err(error);
-    };
-    let _ = pidfd::send_signal(init.handle.as_fd(), libc::SIGKILL); // ended meanwhile
+    }
     entry.lock(Instant::now() + UNDO_DEADLINE)
 }
 
 /// Kills, empties, removes; each part is done or harmless to do again.
-fn remove(entry: &Entry, known: Option<&Record>, fault: &Fault) -> Result<()> {
+fn remove(
+    settings: &Settings,
+    entry: &Entry,
+    known: Option<Record>,
+    fault: &Fault,
+) -> Result<Vec<String>> {
     let deadline = Instant::now() + KILL_DEADLINE;
-    let (init, cgroup) = match known {
+    let record = known.or_else(|| match entry.read() {
+        Stored::Whole(record) => Some(*record),
+        Stored::Damaged => None,
+    });
+    let (init, cgroup) = match &record {
         Some(record) => from_record(entry, record)?,
-        None => what_is_ours(entry)?,
+        None => from_links(entry)?,
     };
     fault.point();
-    end_hook(entry);
+    let _ = end_hook(entry); // mostly there is none
     if let Some(id) = &init
         && let Some(proven) = prove(id)
     {
@@ -97,20 +110,61 @@ fn remove(entry: &Entry, known: Option<&Record>, fault: &Fault) -> Result<()> {
         cgroup.remove(deadline)?;
     }
     fault.point();
+    let warnings = poststop(settings, entry, record.as_ref(), fault);
     entry.remove()?;
     debug_assert!(!entry.exists());
     fault.point();
-    Ok(())
+    Ok(warnings)
+}
+
+/// Before the record goes: a delete that is killed meanwhile is done again, with all of its hooks.
+/// A container that was never created has none.
+fn poststop(
+    settings: &Settings,
+    entry: &Entry,
+    record: Option<&Record>,
+    fault: &Fault,
+) -> Vec<String> {
+    let Some(record) = record.filter(|record| record.complete) else {
+        return Vec::new();
+    };
+    let started = |pid| {
+        hooks::note(entry, pid)?;
+        fault.point();
+        Ok(())
+    };
+    let subject = hooks::Subject {
+        id: &entry.id,
+        record,
+        state_root: &settings.state_root,
+        started: &started,
+    };
+    subject.poststop()
+}
+
+/// Kills what runs and leaves the container stopped.
+pub(super) fn stop(record: &Record) {
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let (Some(id), Ok(cgroup)) = (&record.init, Cgroup::open(&record.cgroup, &record.nonce)) else {
+        return;
+    };
+    if let Some(proven) = prove(id) {
+        let _ = end(id, &proven, &cgroup, deadline); // the caller has the error to tell
+    }
+    if !record.own_pid_namespace {
+        let _ = cgroup.kill(deadline); // the same
+    }
 }
 
 /// A creator that was killed leaves its hook running, in a group of its own. With the lock held no
-/// other creator's hook can be meant.
-fn end_hook(entry: &Entry) {
-    let Some(id) = entry.read_hook() else { return };
-    if prove(&id).is_some() {
-        let group = nix::unistd::Pid::from_raw(id.pid);
-        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL); // ended meanwhile
-    }
+/// other creator's hook can be meant. Was there one?
+fn end_hook(entry: &Entry) -> bool {
+    let Some(id) = entry.read_hook().filter(|id| prove(id).is_some()) else {
+        return false;
+    };
+    let group = nix::unistd::Pid::from_raw(id.pid);
+    let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL); // ended meanwhile
+    true
 }
 
 fn from_record(entry: &Entry, record: &Record) -> Result<(Option<InitId>, Cgroup)> {
@@ -118,17 +172,12 @@ fn from_record(entry: &Entry, record: &Record) -> Result<(Option<InitId>, Cgroup
     Ok((record.init.clone().or_else(|| entry.read_init()), cgroup))
 }
 
-/// From the record; where it is damaged, from the two links and the stamps on the cgroups.
-fn what_is_ours(entry: &Entry) -> Result<(Option<InitId>, Cgroup)> {
-    match entry.read() {
-        Stored::Whole(record) => from_record(entry, &record),
-        Stored::Damaged => {
-            let layout = Layout::probe()?;
-            // Without a nonce nothing was made yet: it is written before the first side effect.
-            let nonce = entry.read_nonce().unwrap_or_else(|| "none".to_owned());
-            Ok((entry.read_init(), Cgroup::find(&layout, &nonce)?))
-        }
-    }
+/// Where the record is damaged: from the two links and the stamps on the cgroups.
+fn from_links(entry: &Entry) -> Result<(Option<InitId>, Cgroup)> {
+    let layout = Layout::probe()?;
+    // Without a nonce nothing was made yet: it is written before the first side effect.
+    let nonce = entry.read_nonce().unwrap_or_else(|| "none".to_owned());
+    Ok((entry.read_init(), Cgroup::find(&layout, &nonce)?))
 }
 
 fn end(id: &InitId, init: &Proven, cgroup: &Cgroup, deadline: Instant) -> Result<()> {

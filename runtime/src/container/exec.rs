@@ -392,7 +392,7 @@ impl Exec<'_> {
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: None,
             control: init_control,
-            hook_state: (String::new(), String::new()),
+            hook_state: &|_| Default::default(),
             stop_at_steps: fault.stop_at.is_some(),
         })?;
         drop((streams, console));

@@ -7,6 +7,7 @@ mod delete;
 mod edits;
 mod exec;
 pub(crate) mod fault;
+mod hooks;
 mod judge;
 mod kill;
 mod pause;

@@ -1,7 +1,9 @@
 //! The state record: what `create` writes ahead, and every later command
 //! reads. Versioned JSON (docs/decisions/0002-state-record.md). Pure.
 
+use super::hooks;
 use crate::cgroup::Directories;
+use crate::config::Hook;
 use crate::launch::Described;
 use crate::plan::{Plan, Side};
 use serde_json::{Value, json};
@@ -28,6 +30,9 @@ pub(crate) struct Record {
     pub(crate) new_keyring: bool,
     /// Without one, SIGKILL means the whole cgroup.
     pub(crate) own_pid_namespace: bool,
+    /// What `start` runs after the program was executed, and `delete` at its end.
+    pub(crate) poststart: Vec<Hook>,
+    pub(crate) poststop: Vec<Hook>,
     /// The steps that `start` may fail at, by their index in the plan.
     pub(crate) steps: Vec<RecordedStep>,
 }
@@ -58,7 +63,11 @@ impl Described for RecordedStep {
 
 /// All steps by index; those before `start`, which can't fail any more, are left blank.
 pub(crate) fn steps(plan: &Plan) -> Vec<RecordedStep> {
-    let steps = plan.steps.iter().map(|step| match step.side {
+    let steps = plan
+        .steps
+        .iter()
+        .take_while(|step| step.side != Side::After);
+    let steps = steps.map(|step| match step.side {
         Side::Exec => RecordedStep {
             path: step.path.clone(),
             action: step.action.to_string(),
@@ -113,6 +122,8 @@ impl Record {
             "init": self.init.as_ref().map(InitId::to_word),
             "newKeyring": self.new_keyring,
             "ownPidNamespace": self.own_pid_namespace,
+            "poststart": hooks::to_json(&self.poststart),
+            "poststop": hooks::to_json(&self.poststop),
             "firstStep": blank,
             "steps": steps,
         })
@@ -156,6 +167,8 @@ impl Record {
             init: text("init").as_deref().and_then(InitId::from_word),
             new_keyring: value.get("newKeyring")?.as_bool()?,
             own_pid_namespace: value.get("ownPidNamespace")?.as_bool()?,
+            poststart: hooks::from_json(value.get("poststart"))?,
+            poststop: hooks::from_json(value.get("poststop"))?,
             steps,
         })
     }
@@ -186,6 +199,18 @@ mod tests {
             }),
             new_keyring: true,
             own_pid_namespace: true,
+            poststart: vec![Hook {
+                path: "/bin/a".into(),
+                args: vec!["a".into()],
+                env: Some(vec!["A=1".into()]),
+                timeout: Some(3),
+            }],
+            poststop: vec![Hook {
+                path: "/bin/b".into(),
+                args: vec!["/bin/b".into()],
+                env: None,
+                timeout: None,
+            }],
             steps: vec![
                 blank,
                 RecordedStep {
@@ -210,12 +235,16 @@ mod tests {
             .as_object()
             .unwrap()
             .keys()
-            .filter(|name| *name != "init")
+            .filter(|name| !["init", "poststart", "poststop"].contains(&name.as_str()))
         {
             let mut damaged = whole.clone();
             damaged.as_object_mut().unwrap().remove(name);
             assert!(Record::from_json(&damaged).is_none(), "{name}");
         }
+        // A record of a release that knew no such hooks.
+        let mut older = whole.clone();
+        older.as_object_mut().unwrap().remove("poststop");
+        assert!(Record::from_json(&older).unwrap().poststop.is_empty());
         let mut newer = whole;
         newer["version"] = json!(2);
         assert!(Record::from_json(&newer).is_none());

@@ -5,8 +5,8 @@ use super::fault::Fault;
 use super::judge::judge;
 use super::record::Record;
 use super::state::{self, Proven};
-use super::store::LOCK_DEADLINE;
-use super::{Container, Process, Status, explain_oom};
+use super::store::{Entry, LOCK_DEADLINE};
+use super::{Container, Process, Status, delete, explain_oom, hooks};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{fresh_page, read_page};
@@ -16,11 +16,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 impl Container {
-    /// Runs the startContainer hooks and executes the program. Returns once it has been executed.
+    /// Runs the startContainer hooks and executes the program. Returns once it has been executed
+    /// and the poststart hooks have run.
     ///
     /// # Errors
     /// `InvalidState` unless the container is created; `Hook`, `Exec` or `Died` when the program
-    /// was not executed, with the step at which init ended.
+    /// was not executed, with the step at which init ended. `Hook` too when a poststart hook failed:
+    /// the program has been killed then.
     ///
     /// ```no_run
     /// # fn main() -> longshore::Result<()> {
@@ -56,7 +58,24 @@ impl Container {
             let cgroup = Cgroup::open(&record.cgroup, &record.nonce);
             explain_oom(error, cgroup.ok().as_ref())
         })?;
+        self.poststart(&entry, &record, pid, &fault)?;
         Ok(Process::new(pid, handle, by_directory))
+    }
+
+    /// config.md#poststart: a failure stops the container.
+    fn poststart(&self, entry: &Entry, record: &Record, pid: i32, fault: &Fault) -> Result<()> {
+        let started = |pid| {
+            hooks::note(entry, pid)?;
+            fault.point();
+            Ok(())
+        };
+        let subject = hooks::Subject {
+            id: &self.id,
+            record,
+            state_root: &self.settings.state_root,
+            started: &started,
+        };
+        subject.poststart(pid).inspect_err(|_| delete::stop(record))
     }
 
     /// A real pidfd if there is any: of `/proc`'s directory nobody can ask for the end.

@@ -2,11 +2,12 @@
 
 use super::link::Nul;
 use super::link::{Late, Linker, flags, nul, nuls, texts, wire_source};
+use crate::config::Hook;
 use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
 use crate::error::{Error, Result};
 use crate::plan::{Action, Switch, TreeSource};
 use crate::seccomp;
-use crate::wire::{HookCall, Op, Text};
+use crate::wire::{HookCall, HookIdentity, Op, Text};
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
@@ -20,6 +21,7 @@ impl Linker<'_, '_> {
             | Action::CgroupWrite(_)
             | Action::CgroupDevices(_)
             | Action::OomScore(_)
+            | Action::LateHook(_)
             | Action::Descriptors => return Ok(()),
             Action::Receive => {
                 self.receive_here(step);
@@ -67,12 +69,17 @@ impl Linker<'_, '_> {
                 flags: *flags,
                 new_api: *new_api,
             },
-            Action::AttachRoot { source, new_api } => {
+            Action::AttachRoot {
+                source,
+                in_place,
+                new_api,
+            } => {
                 let (tree, path) = self.tree(source)?;
                 self.put(
                     step,
                     &Op::AttachRoot {
                         source: wire_source(tree, &path, source),
+                        in_place: *in_place,
                         new_api: *new_api,
                     },
                 );
@@ -278,6 +285,11 @@ impl Linker<'_, '_> {
             },
             Action::ReadyToExecute => Op::Ready { listener: None },
             Action::WaitStart => Op::WaitStart {},
+            Action::CreateHook(hook) => {
+                let environment = hook.env.clone().unwrap_or_else(callers_environment);
+                self.hook(step, hook, "creating", None, &environment);
+                return Ok(());
+            }
             Action::StartHook {
                 hook,
                 identity,
@@ -285,7 +297,15 @@ impl Linker<'_, '_> {
                 inheritable,
                 environment,
             } => {
-                self.hook(step, hook, (identity, *bounding, *inheritable), environment);
+                let identity = HookIdentity {
+                    uid: identity.uid,
+                    gid: identity.gid,
+                    groups: identity.groups.clone(),
+                    bounding: *bounding,
+                    inheritable: *inheritable,
+                    lifetime: PhantomData,
+                };
+                self.hook(step, hook, "created", Some(identity), environment);
                 return Ok(());
             }
             Action::Limits(limits) => Op::Limits {
@@ -446,12 +466,13 @@ impl Linker<'_, '_> {
     fn hook(
         &mut self,
         step: u32,
-        hook: &crate::config::Hook,
-        (identity, bounding, inheritable): (&crate::plan::Identity, u64, u64),
+        hook: &Hook,
+        status: &str,
+        identity: Option<HookIdentity<'_>>,
         environment: &[String],
     ) {
         let (path, args, env) = (nul(&hook.path), nuls(&hook.args), nuls(environment));
-        let (before, after) = (&self.link.hook_state.0, &self.link.hook_state.1);
+        let (before, after) = (self.link.hook_state)(status);
         let call = HookCall {
             path: path.text(),
             args: texts(&args),
@@ -461,15 +482,7 @@ impl Linker<'_, '_> {
             after: after.as_bytes(),
             lifetime: PhantomData,
         };
-        let groups = identity.groups.clone();
-        let op = Op::Hook {
-            call,
-            uid: identity.uid,
-            gid: identity.gid,
-            groups,
-            bounding,
-            inheritable,
-        };
+        let op = Op::Hook { call, identity };
         op.put(step, &mut self.bytes);
         self.count += 1;
     }
@@ -488,4 +501,13 @@ impl Linker<'_, '_> {
         );
         Ok(())
     }
+}
+
+/// De facto: a hook of the runtime's without an environment of its own has the runtime's.
+fn callers_environment() -> Vec<String> {
+    let entries = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    entries
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
 }

@@ -29,11 +29,20 @@ pub(crate) struct Surroundings<'a> {
 
 /// Runs hooks in order; the first failure ends it.
 pub(crate) fn run_all(kind: &str, hooks: &[Hook], around: &Surroundings<'_>) -> Result<()> {
-    for (index, hook) in hooks.iter().enumerate() {
-        run(hook, around)
-            .map_err(|error| error.at(format!("hooks.{kind}[{index}] ({})", hook.path)))?;
-    }
-    Ok(())
+    let mut each = hooks.iter().enumerate();
+    each.try_for_each(|(index, hook)| one(kind, index, hook, around))
+}
+
+/// Runs hooks in order, whatever comes of each; what was wrong, a line for each failure.
+pub(crate) fn run_each(kind: &str, hooks: &[Hook], around: &Surroundings<'_>) -> Vec<String> {
+    let each = hooks.iter().enumerate();
+    each.map(|(index, hook)| one(kind, index, hook, around))
+        .filter_map(|result| Some(result.err()?.to_string()))
+        .collect()
+}
+
+fn one(kind: &str, index: usize, hook: &Hook, around: &Surroundings<'_>) -> Result<()> {
+    run(hook, around).map_err(|error| error.at(format!("hooks.{kind}[{index}] ({})", hook.path)))
 }
 
 fn run(hook: &Hook, around: &Surroundings<'_>) -> Result<()> {

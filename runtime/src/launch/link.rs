@@ -28,8 +28,8 @@ pub(crate) struct Link<'a> {
     pub(crate) program: Option<BorrowedFd<'a>>,
     /// Init's end of the control socket.
     pub(crate) control: OwnedFd,
-    /// The state that hooks inside get: before the pid, after it.
-    pub(crate) hook_state: (String, String),
+    /// The state of a given status that hooks inside get: before the pid, after it.
+    pub(crate) hook_state: &'a dyn Fn(&str) -> (String, String),
     /// Let init wait for the host before each step, for fault injection.
     pub(crate) stop_at_steps: bool,
 }
@@ -113,7 +113,7 @@ pub(crate) fn link(link: Link<'_>) -> Result<Program> {
     let copy = fd::duplicate_above(linker.program.as_fd(), lowest)?;
     let number = linker.pass_owned(copy);
     for (index, step) in link.plan.steps.iter().enumerate() {
-        if step.side == Side::Host {
+        if [Side::Host, Side::After].contains(&step.side) {
             continue;
         }
         let step_number = u32::try_from(index).unwrap_or(u32::MAX);

@@ -323,7 +323,8 @@ fn turn(
             }
             HostTask::OomScore(score) => oom_score(created.pid, *score)?,
             HostTask::Limits(limits) => set_limits(created.pid, limits)?,
-            HostTask::Hooks(hooks) => {
+            HostTask::CatchUp => {}
+            HostTask::Hooks { kind, hooks } => {
                 let state = progress.state(created.pid);
                 let init = Some(created.pidfd.as_fd());
                 let started = &|pid| progress.hook_started(pid);
@@ -334,7 +335,7 @@ fn turn(
                     init,
                     started,
                 };
-                run_all("createRuntime", hooks, &surroundings)?;
+                run_all(kind, hooks, &surroundings)?;
             }
         }
     }

@@ -153,7 +153,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 60] = [
+const PROPERTIES: [(&str, &str); 66] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -192,7 +192,13 @@ const PROPERTIES: [(&str, &str); 60] = [
         "linux.uidMappings",
         "uids 0:100000:65536, gids 0:100000:65536 host sets oom_score_adj = 300",
     ),
+    ("root.path", "recursive, in its place"),
+    ("hooks.prestart", "wait: host runs /bin/zero"),
     ("hooks.createRuntime", "/bin/one /bin/two"),
+    ("linux.resources.devices", "wait: host ends its steps"),
+    ("hooks.createContainer[0]", "run hook /bin/mounts"),
+    ("hooks.poststart[0]", "run hook /bin/after"),
+    ("hooks.poststop[0]", "run hook /bin/last"),
     ("hooks.startContainer[1]", "/bin/again"),
     (
         "linux.namespaces",

@@ -33,6 +33,8 @@ pub(crate) enum Side {
     Init,
     /// Init, from `start` to execve.
     Exec,
+    /// The host, when the program runs, or when the container is gone.
+    After,
 }
 
 /// One step of a plan.
@@ -142,6 +144,8 @@ pub(crate) enum Action {
     },
     AttachRoot {
         source: TreeSource,
+        /// Where hooks look for it: at its path on the host, instead of on top of `/`.
+        in_place: bool,
         new_api: bool,
     },
     MountFilesystem {
@@ -176,6 +180,8 @@ pub(crate) enum Action {
         contents: String,
         path: String,
     },
+    /// In the container's namespaces, with the runtime's files.
+    CreateHook(Hook),
     SwitchRoot(Switch),
     Console {
         uid: u32,
@@ -249,6 +255,8 @@ pub(crate) enum Action {
         environment: Vec<String>,
         descriptor: bool,
     },
+    // After
+    LateHook(Hook),
 }
 
 /// The host's part of a turn.
@@ -259,7 +267,12 @@ pub(crate) enum HostTask {
         gids: Vec<IdMapping>,
     },
     OomScore(i32),
-    Hooks(Vec<Hook>),
+    Hooks {
+        kind: &'static str,
+        hooks: Vec<Hook>,
+    },
+    /// Nothing more than its steps beside init: those are done before it takes a turn.
+    CatchUp,
     Limits(Vec<Rlimit>),
 }
 

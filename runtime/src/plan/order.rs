@@ -51,11 +51,7 @@ pub(crate) fn compile(
     if config.makes(NamespaceKind::Mount) {
         rootfs::build(config, request, facts, &mut steps);
     }
-    // The runtime's hooks see the finished mounts and may add to them; after this the old root is gone.
-    if !config.hooks.create_runtime.is_empty() {
-        let hooks = HostTask::Hooks(config.hooks.create_runtime.clone());
-        steps.push("hooks.createRuntime", Action::HostTurn(vec![hooks]));
-    }
+    hooks(config, facts, &mut steps);
     rootfs::switch(config, request, facts, &mut steps);
     rootfs::finish(config, request, facts, &mut steps);
     process::prepare(config, request, &mut steps);
@@ -63,6 +59,8 @@ pub(crate) fn compile(
 
     steps.side = Side::Exec;
     process::last_steps(config, request, facts, &mut steps, &mut warnings);
+    steps.side = Side::After;
+    late_hooks(config, &mut steps);
     Ok(Plan {
         steps: steps.steps,
         warnings,
@@ -126,6 +124,46 @@ fn enter(config: &Config, facts: &Facts, steps: &mut Steps) {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
     namespaces::init(config, steps);
+}
+
+/// They see the finished mounts and may add to them; after this the old root is gone.
+fn hooks(config: &Config, facts: &Facts, steps: &mut Steps) {
+    let given = &config.hooks;
+    // Deprecated, and said to be called before createRuntime hooks.
+    let runtimes = [
+        ("prestart", &given.prestart),
+        ("createRuntime", &given.create_runtime),
+    ];
+    for (kind, hooks) in runtimes.into_iter().filter(|(_, hooks)| !hooks.is_empty()) {
+        let hooks = hooks.clone();
+        let turn = Action::HostTurn(vec![HostTask::Hooks { kind, hooks }]);
+        steps.push(format!("hooks.{kind}"), turn);
+    }
+    // A turn of the host's is taken when its steps beside init are done: the device filter is in force.
+    let turn = !given.prestart.is_empty() || !given.create_runtime.is_empty();
+    let rules = !config.resources.devices.is_empty() && facts.cgroup.version == cgroup::Version::V2;
+    if !given.create_container.is_empty() && !turn && rules {
+        let turn = Action::HostTurn(vec![HostTask::CatchUp]);
+        steps.push("linux.resources.devices", turn);
+    }
+    for (index, hook) in given.create_container.iter().enumerate() {
+        let path = format!("hooks.createContainer[{index}]");
+        steps.push(path, Action::CreateHook(hook.clone()));
+    }
+}
+
+/// `start` and `delete` read them in the state record; here they are for who reads a plan.
+fn late_hooks(config: &Config, steps: &mut Steps) {
+    let given = [
+        ("poststart", &config.hooks.poststart),
+        ("poststop", &config.hooks.poststop),
+    ];
+    for (kind, hooks) in given {
+        for (index, hook) in hooks.iter().enumerate() {
+            let path = format!("hooks.{kind}[{index}]");
+            steps.push(path, Action::LateHook(hook.clone()));
+        }
+    }
 }
 
 /// The cgroup with all its limits is there before init does anything.

@@ -67,6 +67,7 @@ pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &m
         "root.path",
         Action::AttachRoot {
             source: rootfs,
+            in_place: config.hooks.see_the_mounts(),
             new_api,
         },
     );

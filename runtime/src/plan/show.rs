@@ -12,6 +12,7 @@ impl Side {
             Side::Stage1 => "stage1",
             Side::Init => "init",
             Side::Exec => "exec",
+            Side::After => "after",
         }
     }
 }
@@ -148,7 +149,8 @@ impl fmt::Display for HostTask {
                 write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids))
             }
             HostTask::OomScore(score) => write!(f, "host sets oom_score_adj = {score}"),
-            HostTask::Hooks(hooks) => {
+            HostTask::CatchUp => write!(f, "host ends its steps above"),
+            HostTask::Hooks { hooks, .. } => {
                 write!(f, "host runs {}", list(hooks, |hook| hook.path.clone()))
             }
             HostTask::Limits(given) => write!(f, "host sets {}", limits(given)),
@@ -241,8 +243,11 @@ impl fmt::Display for Action {
             Action::SetPropagation { flags, .. } => {
                 write!(f, "make / {}, recursive", propagation(*flags))
             }
-            Action::AttachRoot { source, .. } => {
-                write!(f, "attach root filesystem {}", tree(source))
+            Action::AttachRoot {
+                source, in_place, ..
+            } => {
+                let place = if *in_place { ", in its place" } else { "" };
+                write!(f, "attach root filesystem {}{place}", tree(source))
             }
             Action::MountFilesystem {
                 fstype,
@@ -320,7 +325,9 @@ impl fmt::Display for Action {
             Action::Ready => write!(f, "listen on the start socket: created"),
             Action::ReadyToExecute => write!(f, "tell the host, wait for its word"),
             Action::WaitStart => write!(f, "wait for start"),
-            Action::StartHook { hook, .. } => write!(f, "run hook {}", hook.path),
+            Action::CreateHook(hook) | Action::LateHook(hook) | Action::StartHook { hook, .. } => {
+                write!(f, "run hook {}", hook.path)
+            }
             Action::Limits(given) => write!(f, "set {}", limits(given)),
             Action::DropBounding { keep } => write!(f, "bounding set: {}", capabilities(*keep)),
             Action::Identity(identity) => write!(f, "become {identity}"),

@@ -50,7 +50,7 @@ pub(crate) fn run(
     };
     let status = foreground.wait(&process)?;
     if !invocation.has("keep") {
-        container.delete()?;
+        log.warnings(&container.delete()?);
     }
     Ok(status.shell_code().unwrap_or(1))
 }
@@ -74,10 +74,7 @@ fn created(
             "runc create failed: unable to start container process",
         )
     })?;
-    container
-        .warnings()
-        .iter()
-        .for_each(|warning| log.warning(warning));
+    log.warnings(container.warnings());
     Ok(container)
 }
 

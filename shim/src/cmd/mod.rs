@@ -99,7 +99,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -
         "create" => create::create(&runtime, invocation, log, preserved),
         "run" => create::run(&runtime, invocation, log, preserved),
         "exec" => exec::exec(&runtime, invocation, log, preserved),
-        "delete" => delete::delete(&runtime, invocation),
+        "delete" => delete::delete(&runtime, invocation, log),
         "kill" => kill::kill(&runtime, invocation),
         "list" => list::list(&runtime, invocation, log),
         "pause" => pause::pause(&runtime, invocation),

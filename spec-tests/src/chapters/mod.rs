@@ -39,6 +39,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         devices::SCENARIOS,
         cgroups::SCENARIOS,
         hooks::SCENARIOS,
+        hooks::MORE,
         lifecycle::SCENARIOS,
         programs::SCENARIOS,
         debian::SCENARIOS,

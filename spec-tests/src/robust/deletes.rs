@@ -10,7 +10,7 @@ use super::{
     Stranger, alive, force_delete, longshore_only, one_line, start_time, start_with_slow_hook,
     wait_dead,
 };
-use crate::config::push;
+use crate::config::{push, set};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{LIMIT, Running};
 use crate::scene::{Scene, until};
@@ -37,6 +37,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("delete.force.unknown-id", unknown),
     scenario("delete.force.slow-hook", slow_hook),
     scenario("delete.force.slow-hook.creator-killed", orphaned_hook),
+    scenario("delete.force.poststart-hook", poststart_hook),
+    scenario("delete.force.poststop-hook", poststop_hook),
     scenario("delete.force.start-hook", start_hook),
 ];
 
@@ -232,5 +234,43 @@ fn start_hook(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
     let (starting, pid) = start_with_slow_hook(scene)?;
     cut_short(scene, starting)?;
+    wait_dead(pid)
+}
+
+/// A hook of the kind that hangs on its first run.
+fn hang_once(scene: &mut Scene<'_>, kind: &str) -> Check {
+    let file = scene.path("begun").display().to_string();
+    let text = format!("#!/bin/sh\n[ -e {file} ] && exit\necho > {file}\nexec sleep 60\n");
+    let hook = scene.executable("hook", &text)?;
+    set(
+        &mut scene.config,
+        &format!("/hooks/{kind}"),
+        json!([{ "path": hook }]),
+    );
+    scene.script("exec sleep 100");
+    Ok(())
+}
+
+fn poststart_hook(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    hang_once(scene, "poststart")?;
+    let pid = scene.create()?;
+    let starting = scene.call(&["start", &scene.id]).spawn()?;
+    until(|| scene.path("begun").exists(), "the hook")?;
+    force_delete(scene)?;
+    one_line(&starting.wait(Duration::from_secs(1))?)?;
+    wait_dead(pid)
+}
+
+/// The first delete goes on without its hook, and finishes.
+fn poststop_hook(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    hang_once(scene, "poststop")?;
+    let pid = scene.create()?;
+    let deleting = scene.call(&["delete", &scene.id]).spawn()?;
+    until(|| scene.path("begun").exists(), "the hook")?;
+    force_delete(scene)?;
+    let ran = deleting.wait(Duration::from_secs(1))?;
+    ensure!(ran.ok(), "{}", ran.story());
     wait_dead(pid)
 }

@@ -81,7 +81,13 @@ fn furnish(scene: &mut Scene<'_>, user_namespace: bool) -> Check {
     config::set(
         config,
         "/hooks",
-        json!({ "createRuntime": [{ "path": hook }], "startContainer": [{ "path": "/bin/true" }] }),
+        json!({
+            "createRuntime": [{ "path": hook }],
+            "createContainer": [{ "path": "/bin/true" }],
+            "startContainer": [{ "path": "/bin/true" }],
+            "poststart": [{ "path": hook }],
+            "poststop": [{ "path": hook }],
+        }),
     );
     if !cgroups::unified() {
         config::set(config, "/linux/resources/pids", json!({ "limit": 50 }));

@@ -190,7 +190,9 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/hooks", r#"{"createRuntime": [{"path": "/bin/true", "timeout": -1}]}"#, "hooks.createRuntime"),
     bad("/hooks", r#"{"createRuntime": [{"path": "/bin/sleep", "args": ["sleep", "9"], "timeout": 1}]}"#, "hooks.createRuntime[0]"),
     bad("/hooks", r#"{"startContainer": [{"path": "/a\u0000"}]}"#, "hooks.startContainer[0]"),
-    bad("/hooks", r#"{"poststop": [{"path": "/bin/true"}]}"#, "hooks.poststop"),
+    bad("/hooks", r#"{"poststop": [{"path": "/bin/true", "timeout": 0}]}"#, "hooks.poststop[0].timeout"),
+    bad("/hooks", r#"{"createContainer": [{"path": "/bin/false"}]}"#, "hooks.createContainer[0]"),
+    bad("/hooks", r#"{"prestart": [{"path": "/bin/true", "env": ["A"]}]}"#, "hooks.prestart[0].env[0]"),
     bad("/annotations", "[]", "annotations"),
     bad("/annotations", r#"{"a": 5}"#, "annotations"),
 ];
