@@ -3,10 +3,12 @@
 
 use crate::error::{Error, Result};
 use crate::sys::pidfd;
+use crate::terminal::Terminal;
 use crate::{ExitStatus, Process};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fs::File;
 use std::os::fd::AsFd;
 
 /// Blocks this thread's signals to forward them, and makes this process a child subreaper.
@@ -72,16 +74,58 @@ impl Foreground {
         loop {
             let ready =
                 pidfd::poll_any(&[process.as_fd(), self.signals.as_fd()], None).map_err(refused)?;
-            while let Some(info) = self.signals.read_signal().map_err(refused)? {
-                let number = info.ssi_signo.cast_signed();
-                if number != libc::SIGCHLD && number != libc::SIGURG {
-                    let _ = pidfd::send_signal(process.as_fd(), number); // it has just ended
-                }
-            }
+            self.forward(process, None)?;
             if ready[0] {
                 return process.wait();
             }
         }
+    }
+
+    /// The same in front of the process's terminal, of which `master` is the one end: what is typed on stdin goes
+    /// there, what it shows comes to stdout, and it has the size of the caller's, which is in raw mode meanwhile.
+    ///
+    /// # Errors
+    /// Stdin or stdout is closed; the kernel refused the wait.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let foreground = longshore::foreground::Foreground::enter(true)?;
+    /// let mut container = runtime.container("job").bundle("/bundle").pty().create()?;
+    /// let master = container.take_terminal();
+    /// let process = container.start()?;
+    /// if let Some(master) = master {
+    ///     foreground.wait_in_terminal(&process, &master)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_in_terminal(&self, process: &Process, master: &File) -> Result<ExitStatus> {
+        let mut terminal = Terminal::enter(master.as_fd())?;
+        loop {
+            let [ended, signaled] = terminal.relay([process.as_fd(), self.signals.as_fd()])?;
+            if signaled {
+                self.forward(process, Some(&terminal))?;
+            }
+            if ended {
+                terminal.drain()?;
+                return process.wait();
+            }
+        }
+    }
+
+    /// All signals that have come, but those that are ours.
+    fn forward(&self, process: &Process, terminal: Option<&Terminal<'_>>) -> Result<()> {
+        let refused = |errno| Error::system("cannot read signals", errno);
+        while let Some(info) = self.signals.read_signal().map_err(refused)? {
+            match (info.ssi_signo.cast_signed(), terminal) {
+                (libc::SIGCHLD | libc::SIGURG, _) => {}
+                (libc::SIGWINCH, Some(terminal)) => terminal.resize(),
+                (number, _) => {
+                    let _ = pidfd::send_signal(process.as_fd(), number); // it has just ended
+                }
+            }
+        }
+        Ok(())
     }
 }
 

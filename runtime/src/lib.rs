@@ -41,6 +41,7 @@ mod plan;
 mod runtime;
 mod seccomp;
 mod sys;
+mod terminal;
 #[path = "../init/program.rs"]
 #[allow(dead_code)] // each side uses its half
 mod wire;

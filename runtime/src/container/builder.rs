@@ -27,11 +27,29 @@ pub struct ContainerBuilder {
     pub(super) stdio: [Stdio; 3],
     pub(super) extra: Vec<OwnedFd>,
     pub(super) console: Option<OwnedFd>,
-    pub(super) pty: bool,
+    pub(super) pty: Pty,
     pub(super) program: Option<OwnedFd>,
     pub(super) pid_file: Option<PathBuf>,
     pub(super) no_pivot: bool,
     pub(super) new_keyring: bool,
+}
+
+/// Does the caller keep the terminal's master?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pty {
+    No,
+    Yes,
+    IfAsked,
+}
+
+impl Pty {
+    pub(super) fn wanted(self, terminal: bool) -> bool {
+        match self {
+            Pty::No => false,
+            Pty::Yes => true,
+            Pty::IfAsked => terminal,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,7 +69,7 @@ impl ContainerBuilder {
             stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
             extra: Vec::new(),
             console: None,
-            pty: false,
+            pty: Pty::No,
             program: None,
             pid_file: None,
             no_pivot: false,
@@ -128,7 +146,13 @@ impl ContainerBuilder {
 
     /// Keeps the terminal's master: [`Container::take_terminal`](crate::Container::take_terminal). For `process.terminal`.
     pub fn pty(mut self) -> Self {
-        self.pty = true;
+        self.pty = Pty::Yes;
+        self
+    }
+
+    /// The same if `process.terminal` asks for a terminal, nothing if not: for a foreground that takes what comes.
+    pub fn pty_if_asked(mut self) -> Self {
+        self.pty = Pty::IfAsked;
         self
     }
 

@@ -137,7 +137,8 @@ impl ContainerBuilder {
         if let Some(rootfs) = &self.rootfs {
             config.root.path = rootfs_path(rootfs)?;
         }
-        let console = self.console.is_some() || self.pty;
+        let pty = self.pty.wanted(config.process.terminal);
+        let console = self.console.is_some() || pty;
         check_terminal(config.process.terminal, console)?;
         let layout = match self.settings.cgroups {
             CgroupDriver::None => Layout::Absent,
@@ -171,6 +172,7 @@ impl ContainerBuilder {
         }
         Ok(Prepared {
             json,
+            pty,
             config,
             layout,
             facts,
@@ -193,7 +195,7 @@ impl ContainerBuilder {
         entry.write_intent(record)?;
         fault.point();
         let (host_control, init_control) = socket_pair()?;
-        let (terminal, console) = self.terminal_sockets()?;
+        let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
         let program = launch::link(Link {
             config: &prepared.config,
@@ -266,21 +268,14 @@ impl ContainerBuilder {
             steps: record::steps(&prepared.plan),
         }
     }
-
-    /// Our end and init's, when the caller wants to keep the terminal.
-    fn terminal_sockets(&self) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-        if !self.pty {
-            return Ok((None, None));
-        }
-        let (ours, inits) = socket_pair()?;
-        Ok((Some(ours), Some(inits)))
-    }
 }
 
 /// The results of the pure part.
 struct Prepared {
     /// config.json, for `exec`: what it says when the container is made counts.
     json: Vec<u8>,
+    /// The caller keeps the terminal's master.
+    pty: bool,
     config: Config,
     layout: Layout,
     facts: Facts,
@@ -310,6 +305,15 @@ fn nonce() -> Result<String> {
     let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid");
     uuid.map(|uuid| uuid.trim().to_owned())
         .map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
+}
+
+/// Our end and init's, when the caller wants to keep the terminal.
+pub(super) fn terminal_sockets(wanted: bool) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (ours, inits) = socket_pair()?;
+    Ok((Some(ours), Some(inits)))
 }
 
 pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {

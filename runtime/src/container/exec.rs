@@ -2,7 +2,8 @@
 //! steps as create and start, over a configuration in which every namespace of
 //! the container's is joined by path.
 
-use super::create::{open_stdio, receive_terminal, socket_pair, write_pid_file};
+use super::builder::Pty;
+use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets, write_pid_file};
 use super::edits::Edits;
 use super::fault::Fault;
 use super::judge::judge;
@@ -19,6 +20,7 @@ use crate::plan::{self, Plan, Request};
 use crate::sys::{pidfd, proc};
 use serde_json::{Map, Value, json};
 use std::cell::OnceCell;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -46,7 +48,7 @@ pub struct Exec<'c> {
     stdio: [Stdio; 3],
     extra: Vec<OwnedFd>,
     console: Option<OwnedFd>,
-    pty: bool,
+    pty: Pty,
     pid_file: Option<PathBuf>,
     ignore_paused: bool,
 }
@@ -65,7 +67,7 @@ pub struct Exec<'c> {
 pub struct Executed {
     process: Process,
     pipes: Pipes,
-    terminal: Option<OwnedFd>,
+    terminal: Option<File>,
     warnings: Vec<String>,
 }
 
@@ -82,7 +84,7 @@ impl Executed {
     }
 
     /// The terminal's master, once, after [`Exec::pty`].
-    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+    pub fn take_terminal(&mut self) -> Option<File> {
         self.terminal.take()
     }
 
@@ -103,7 +105,7 @@ impl Container {
             stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
             extra: Vec::new(),
             console: None,
-            pty: false,
+            pty: Pty::No,
             pid_file: None,
             ignore_paused: false,
         }
@@ -206,7 +208,13 @@ impl Exec<'_> {
 
     /// Keeps the terminal's master: [`Executed::take_terminal`].
     pub fn pty(mut self) -> Self {
-        self.pty = true;
+        self.pty = Pty::Yes;
+        self
+    }
+
+    /// The same if the process object asks for a terminal, nothing if not.
+    pub fn pty_if_asked(mut self) -> Self {
+        self.pty = Pty::IfAsked;
         self
     }
 
@@ -340,7 +348,8 @@ impl Exec<'_> {
     }
 
     fn prepare(&self, config: Config, record: &Record, cgroup: &Cgroup) -> Result<Prepared> {
-        let console = self.console.is_some() || self.pty;
+        let pty = self.pty.wanted(config.process.terminal);
+        let console = self.console.is_some() || pty;
         super::check_terminal(config.process.terminal, console)?;
         let layout = match record.cgroup.0.is_empty() {
             true => Layout::Absent,
@@ -359,6 +368,7 @@ impl Exec<'_> {
         };
         let plan = plan::compile_exec(&config, &request, &facts);
         Ok(Prepared {
+            pty,
             config,
             facts,
             plan,
@@ -374,12 +384,7 @@ impl Exec<'_> {
     ) -> Result<Executed> {
         let settings = &self.container.settings;
         let (host_control, init_control) = socket_pair()?;
-        let (terminal, console) = if self.pty {
-            let (ours, theirs) = socket_pair()?;
-            (Some(ours), Some(theirs))
-        } else {
-            (None, None)
-        };
+        let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
         let program = launch::link(Link {
             config: &prepared.config,
@@ -422,7 +427,7 @@ impl Exec<'_> {
         Ok(Executed {
             process: Process::new(created.pid, created.pidfd, false),
             pipes,
-            terminal,
+            terminal: terminal.map(File::from),
             warnings: prepared.plan.warnings.clone(),
         })
     }
@@ -455,6 +460,8 @@ fn execute(
 
 /// The results of the part that touches nothing.
 struct Prepared {
+    /// The caller keeps the terminal's master.
+    pty: bool,
     config: Config,
     facts: plan::Facts,
     plan: Plan,

@@ -9,4 +9,5 @@ pub(crate) mod pidfd;
 pub(crate) mod probe;
 pub(crate) mod proc;
 pub(crate) mod socket;
+pub(crate) mod window;
 pub(crate) mod xattr;

@@ -32,10 +32,8 @@ pub(crate) fn run(
     let foreground = (!detach)
         .then(|| Foreground::enter(!invocation.has("no-subreaper")))
         .transpose()?;
-    let container = created(runtime, invocation, log, preserved).map_err(|failure| {
-        let terminal = failure.path.as_deref() == Some("process.terminal") && !detach;
-        if terminal { Failure::plain("process.terminal: a terminal in the foreground is not supported by this release; use --detach and --console-socket") } else { failure }
-    })?;
+    let mut container = created(runtime, invocation, log, preserved)?;
+    let terminal = container.take_terminal();
     let process = match container.start() {
         Ok(process) => process,
         Err(error) => {
@@ -48,7 +46,7 @@ pub(crate) fn run(
     let Some(foreground) = foreground else {
         return Ok(0);
     };
-    let status = foreground.wait(&process)?;
+    let status = super::wait(&foreground, &process, terminal.as_ref())?;
     if !invocation.has("keep") {
         log.warnings(&container.delete()?);
     }
@@ -64,6 +62,8 @@ fn created(
     let mut builder = builder(runtime, invocation, preserved)?;
     if let Some(socket) = console(invocation)? {
         builder = builder.console(socket);
+    } else if invocation.command == "run" && !invocation.has("detach") {
+        builder = builder.pty_if_asked();
     }
     if let Some(path) = invocation.get("pid-file") {
         builder = builder.pid_file(path);

@@ -1,6 +1,6 @@
 //! `exec`.
 
-use super::{Failure, Outcome, console, inside, number};
+use super::{Failure, Outcome, console, inside, number, wait};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
@@ -35,6 +35,8 @@ fn added(
     exec = preserved.into_iter().fold(exec, Exec::extra_fd);
     if let Some(socket) = console(invocation)? {
         exec = exec.console(socket);
+    } else if !detach {
+        exec = exec.pty_if_asked();
     }
     if let Some(path) = invocation.get("pid-file") {
         exec = exec.pid_file(path);
@@ -42,7 +44,7 @@ fn added(
     if invocation.has("ignore-paused") {
         exec = exec.ignore_paused();
     }
-    let executed = exec
+    let mut executed = exec
         .spawn()
         .map_err(|error| inside(error, "exec failed: unable to start container process"))?;
     executed
@@ -52,7 +54,8 @@ fn added(
     let Some(foreground) = foreground else {
         return Ok(0);
     };
-    let status = foreground.wait(executed.process())?;
+    let terminal = executed.take_terminal();
+    let status = wait(&foreground, executed.process(), terminal.as_ref())?;
     Ok(status.shell_code().unwrap_or(FAILED))
 }
 

@@ -12,7 +12,9 @@ mod state;
 
 use crate::cli::Invocation;
 use crate::log::Log;
-use longshore::Runtime;
+use longshore::foreground::Foreground;
+use longshore::{ExitStatus, Process, Runtime};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -79,6 +81,18 @@ fn console(invocation: &Invocation) -> Result<Option<OwnedFd>, Failure> {
         Failure::plain(format!("cannot connect to console socket {path}: {error}"))
     })?;
     Ok(Some(socket.into()))
+}
+
+/// Stands in front of a process until it ends.
+fn wait(
+    foreground: &Foreground,
+    process: &Process,
+    terminal: Option<&File>,
+) -> longshore::Result<ExitStatus> {
+    match terminal {
+        Some(master) => foreground.wait_in_terminal(process, master),
+        None => foreground.wait(process),
+    }
 }
 
 /// Engines look for these words in front of what went wrong inside.
