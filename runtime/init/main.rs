@@ -21,12 +21,14 @@ mod devices;
 mod handshake;
 mod hooks;
 mod mounts;
+mod passwd;
 mod paths;
 mod process;
 #[allow(dead_code)] // each side uses its half
 mod program;
 mod run;
 mod sys;
+mod sysctl;
 
 #[cfg(not(test))]
 mod freestanding;

@@ -29,7 +29,7 @@ const ATTRIBUTE_STRICTATIME: u64 = 0x20;
 
 impl Init<'_> {
     /// `/proc` of the caller's mount namespace, seen to be a procfs: for `self/fd/N`.
-    fn proc(&mut self) -> sys::Result<Fd> {
+    pub(crate) fn proc(&mut self) -> sys::Result<Fd> {
         if self.proc.is_none() {
             let proc = sys::openat(
                 Fd::CWD,

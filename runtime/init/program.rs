@@ -396,6 +396,9 @@ operations! {
     45 Baseline {}
     46 ControllingTerminal {}
     47 TargetReadonly { target: Text<'a>, new_api: bool }
+    /// HOME from the container's own list of users, after the switch of root.
+    49 Home { uid: u32 }
+    50 Sysctl { path: Text<'a>, value: Text<'a>, new_api: bool }
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

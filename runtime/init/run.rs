@@ -287,6 +287,12 @@ impl<'p> Init<'p> {
             Op::ControllingTerminal {} => self.controlling_terminal(),
             Op::NewSession {} => self.new_session(),
             Op::EnsureDirectory { path } => self.ensure_directory(*path),
+            Op::Home { uid } => self.home(*uid),
+            Op::Sysctl {
+                path,
+                value,
+                new_api,
+            } => self.sysctl(*path, *value, *new_api),
             Op::FindProgram { name, search, cwd } => self.find_program(*name, *search, *cwd),
             Op::Ready { listener } => match listener {
                 Some(listener) => self.ready(*listener),

@@ -290,10 +290,13 @@ pub(crate) mod o {
     pub(crate) const NOFOLLOW: u32 = 0o100_000;
 }
 
+pub(crate) const O_RDONLY: u32 = 0;
+pub(crate) const O_WRONLY: u32 = 1;
 pub(crate) const O_RDWR: u32 = 2;
 pub(crate) const O_CREAT: u32 = 0o100;
 pub(crate) const O_EXCL: u32 = 0o200;
 pub(crate) const O_NOCTTY: u32 = 0o400;
+pub(crate) const O_NONBLOCK: u32 = 0o4000;
 pub(crate) const O_PATH: u32 = 0o10_000_000;
 
 /// Always close-on-exec.
@@ -356,6 +359,10 @@ impl Stat {
 
     pub(crate) fn is_symlink(self) -> bool {
         self.mode & Self::FORMAT == 0o120_000
+    }
+
+    pub(crate) fn is_file(self) -> bool {
+        self.mode & Self::FORMAT == 0o100_000
     }
 
     pub(crate) fn is_char(self) -> bool {

@@ -59,11 +59,16 @@ grep -E '^(Cap|NoNew)' /proc/self/status
 while read id parent device root place options rest; do echo mounted $place $options; done < /proc/self/mountinfo
 ls -l /dev/null /dev/fd /dev/ptmx | while read mode rest; do echo $mode; done
 cat /proc/self/cgroup | wc -l
+echo HOME $HOME
+cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl
 "#;
 
 fn default_container() -> String {
     let stage = Stage::new();
-    let (status, output) = stage.run("lane", &stage.script("lane", SCRIPT)).unwrap();
+    let mut config = stage.script("lane", SCRIPT);
+    config["linux"]["sysctl"] =
+        serde_json::json!({"kernel.msgmax": "4096", "net/ipv4/ip_default_ttl": "77"});
+    let (status, output) = stage.run("lane", &config).unwrap();
     assert_eq!(status, ExitStatus::Exited(0));
     // A second life, started by whom the creator's handle is unknown, and ended by force.
     stage
@@ -139,6 +144,7 @@ fn every_lane_gives_the_same_container() {
         "longshore-test\nthe container's root\npid 1\nproc\nbin\n",
         "timer_list masked\n0\n2\n1\nshm\n4\n",
         "NoNewPrivs:\t1",
+        "HOME /root\n4096\n77\n",
     ] {
         assert!(plain.contains(word), "{word:?} is not in {plain}");
     }

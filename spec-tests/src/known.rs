@@ -81,12 +81,6 @@ const CRUN: Known = &[
 
 const LONGSHORE: Known = &[
     ("linux.timeOffsets", LATER),
-    ("linux.sysctl.ipc", LATER),
-    ("linux.sysctl.network", LATER),
     ("linux.resources.blockIO.weight", LATER),
     ("process.terminal.consoleSize", LATER),
-    (
-        "process.env.home",
-        "sets no HOME from the container's passwd until a later release",
-    ),
 ];

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     strings,
     process,
     paths,
@@ -15,6 +15,7 @@ const CHECKS: [Check; 9] = [
     mounts,
     devices,
     hooks,
+    super::sysctl::check,
 ];
 
 /// Those that a further process of a container can fail.

@@ -267,6 +267,19 @@ impl Linker<'_, '_> {
             Action::SessionKeyring(name) => {
                 return self.path_op(step, name, |name| Op::SessionKeyring { name });
             }
+            Action::Sysctl { parameter, new_api } => {
+                let (path, value) = (nul(&parameter.path), nul(&parameter.value));
+                self.put(
+                    step,
+                    &Op::Sysctl {
+                        path: path.text(),
+                        value: value.text(),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::Home { uid } => Op::Home { uid: *uid },
             Action::FindProgram { name, search, cwd } => {
                 let (name, search, cwd) = (nul(name), nul(search), nul(cwd));
                 self.put(

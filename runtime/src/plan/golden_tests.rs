@@ -31,6 +31,7 @@ fn facts(id: &str) -> Facts {
         },
         cgroup_directories: Directories(vec![directory]),
         owned_by_user: Vec::new(),
+        callers_own: Vec::new(),
     }
 }
 
@@ -153,7 +154,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 66] = [
+const PROPERTIES: [(&str, &str); 69] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -174,6 +175,12 @@ const PROPERTIES: [(&str, &str); 66] = [
     ("process.args", "execve sh"),
     ("process.args", "the caller's descriptor"),
     ("process", "but stdio and 2 more"),
+    ("process.env", "find HOME of uid 1000"),
+    (
+        "linux.sysctl[net.ipv4.ip_forward]",
+        "write 1 to /proc/sys/net/ipv4/ip_forward",
+    ),
+    ("linux.sysctl[kernel/msgmax]", "/proc/sys/kernel/msgmax"),
     ("process.cwd", "make directory /work/here"),
     ("process.cwd", "change directory"),
     ("process.user.umask", "0077"),

@@ -320,6 +320,14 @@ impl fmt::Display for Action {
             Action::Hostname(name) => write!(f, "set hostname {name}"),
             Action::Domainname(name) => write!(f, "set domainname {name}"),
             Action::SessionKeyring(name) => write!(f, "join session keyring {name}"),
+            Action::Sysctl { parameter, .. } => {
+                write!(
+                    f,
+                    "write {} to /proc/sys/{}",
+                    parameter.value, parameter.path
+                )
+            }
+            Action::Home { uid } => write!(f, "find HOME of uid {uid} in /etc/passwd"),
             Action::FindProgram { name, .. } => write!(f, "look up {name}"),
             Action::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Action::Ready => write!(f, "listen on the start socket: created"),
