@@ -17,7 +17,9 @@
 
 extern crate alloc;
 
+mod copy;
 mod devices;
+mod filesystems;
 mod handshake;
 mod hooks;
 mod mounts;

@@ -34,6 +34,8 @@ const CRUN: Known = &[
     ("mounts.options.slave", PROPAGATION),
     ("mounts.options.rshared", PROPAGATION),
     ("mounts.options.shared", PROPAGATION),
+    ("mounts.options.propagation.several", PROPAGATION),
+    ("mounts.options.unbindable", "leaves it private"),
     (
         "mounts.destination.symlink-stays-inside",
         "refuses a dangling link",

@@ -243,6 +243,9 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
         };
         let fstype = mount.typ().clone().unwrap_or_default();
         let kind = match (options.bind, fstype.as_str()) {
+            (bind, kind) if options.remount => MountKind::Remount {
+                bind: bind.is_some() || kind == "bind",
+            },
             (Some(recursive), _) => MountKind::Bind { recursive },
             (None, "bind") => MountKind::Bind { recursive: false },
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup,

@@ -66,6 +66,10 @@ pub(crate) enum MountKind {
     Bind {
         recursive: bool,
     },
+    /// Of a mount that is there: of its flags alone, or of its filesystem too.
+    Remount {
+        bind: bool,
+    },
     /// The container's own view of its cgroup.
     Cgroup,
     Filesystem(String),

@@ -164,6 +164,12 @@ pub(crate) enum Action {
         target: String,
         new_api: bool,
     },
+    Remount {
+        options: MountOptions,
+        bind: bool,
+        target: String,
+        new_api: bool,
+    },
     TargetPropagation {
         target: String,
         flags: Vec<u64>,

@@ -49,7 +49,7 @@ pub(crate) fn compile(
     }
     enter(config, facts, &mut steps);
     if config.makes(NamespaceKind::Mount) {
-        rootfs::build(config, request, facts, &mut steps);
+        rootfs::build(config, request, facts, &mut steps).map_err(|error| vec![error])?;
     }
     hooks(config, facts, &mut steps);
     sysctls(config, facts, &mut steps)?;

@@ -94,6 +94,9 @@ fn options(options: &MountOptions) -> String {
             );
         }
     }
+    if options.copy_up {
+        words.push("tmpcopyup".to_owned());
+    }
     words.extend(options.data.iter().map(|(key, value)| match value {
         Some(value) => format!("{key}={value}"),
         None => key.clone(),
@@ -274,6 +277,15 @@ impl fmt::Display for Action {
                     tree(source),
                     options(given)
                 )
+            }
+            Action::Remount {
+                options: given,
+                bind,
+                target,
+                ..
+            } => {
+                let what = if *bind { "the mount" } else { "the filesystem" };
+                write!(f, "change {what} at {target}{}", options(given))
             }
             Action::TargetPropagation { target, flags, .. } => {
                 write!(

@@ -183,6 +183,8 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/linux/seccomp", r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": "mkdir", "action": "SCMP_ACT_ERRNO"}]}"#, "linux.seccomp"),
     bad("/root", r#"["rootfs"]"#, "root"),
     bad("/mounts/0", r#"["/m"]"#, "mounts[0]"),
+    bad("/mounts/0", r#"{"destination": "/m", "type": "proc", "options": ["tmpcopyup"]}"#, "mounts[0] (/m)"),
+    bad("/mounts/0", r#"{"destination": "/m", "options": ["remount", "bind", "ro"]}"#, "mounts[0] (/m)"),
     bad("/linux/resources/pids", "[5]", "linux.resources.pids"),
     bad("/linux/devices", r#"[["/dev/x"]]"#, "linux.devices[0]"),
     bad("/hooks", "[]", "hooks"),
