@@ -482,6 +482,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ("runc", "1.1 lets the directory's mode win over the option"),
         ("crun", "leaves the kernel's default"),
     ]),
+    scenario("linux.rootfsPropagation.values", root_propagation).deviates(&[(
+        "runc",
+        "1.1 sets it on the old root, whose clone is made private again",
+    )]),
     scenario("mounts.options.table", option_table),
 ];
 
@@ -636,5 +640,32 @@ fn option_table(scene: &mut Scene<'_>) -> Check {
         "strictatime has no effect: {}",
         ran.stdout
     );
+    Ok(())
+}
+
+/// What the propagation fields of the root's own line must hold. Nothing on the host is shared with
+/// it here, so that a slave has no master.
+fn root_propagation(scene: &mut Scene<'_>) -> Check {
+    for (value, shared, unbindable) in [
+        ("shared", true, false),
+        ("rshared", true, false),
+        ("slave", false, false),
+        ("rslave", false, false),
+        ("private", false, false),
+        ("rprivate", false, false),
+        ("unbindable", false, true),
+        ("runbindable", false, true),
+    ] {
+        set(&mut scene.config, "/linux/rootfsPropagation", json!(value));
+        scene.script("grep '/rootfs / ' /proc/self/mountinfo");
+        let ran = scene.run()?;
+        ensure!(ran.ok(), "{value}: {}", ran.story());
+        ensure!(
+            ran.stdout.contains(" shared:") == shared
+                && ran.stdout.contains(" unbindable ") == unbindable,
+            "{value}: {}",
+            ran.story()
+        );
+    }
     Ok(())
 }
