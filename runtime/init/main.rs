@@ -17,16 +17,20 @@
 
 extern crate alloc;
 
+mod copy;
 mod devices;
+mod filesystems;
 mod handshake;
 mod hooks;
 mod mounts;
+mod passwd;
 mod paths;
 mod process;
 #[allow(dead_code)] // each side uses its half
 mod program;
 mod run;
 mod sys;
+mod sysctl;
 
 #[cfg(not(test))]
 mod freestanding;

@@ -29,7 +29,7 @@ const ATTRIBUTE_STRICTATIME: u64 = 0x20;
 
 impl Init<'_> {
     /// `/proc` of the caller's mount namespace, seen to be a procfs: for `self/fd/N`.
-    fn proc(&mut self) -> sys::Result<Fd> {
+    pub(crate) fn proc(&mut self) -> sys::Result<Fd> {
         if self.proc.is_none() {
             let proc = sys::openat(
                 Fd::CWD,
@@ -48,7 +48,7 @@ impl Init<'_> {
     }
 
     /// mount(2) between descriptors: `source` is a descriptor or a name that the filesystem reads.
-    fn mount_fd(
+    pub(crate) fn mount_fd(
         &mut self,
         source: Result<Fd, &[u8]>,
         target: Fd,
@@ -141,11 +141,17 @@ impl Init<'_> {
         };
         let fd = paths::open(self.root()?, target.bytes(), missing)
             .refused_text(Detail::MakeTarget, target.bytes())?;
+        // What the config may mount there is known by its name; here is who comes by another one.
+        let named = target.bytes() == b"/proc" || target.bytes().starts_with(b"/proc/");
+        if !named && sys::filesystem_magic(fd.fd())? == PROC_SUPER_MAGIC {
+            let refused = Failure::new(sys::EPERM, Detail::InsideProc);
+            return Err(refused.with_text(target.bytes()));
+        }
         Ok(fd)
     }
 
     /// The target of a proc or sysfs mount: a link there would lead the masks astray.
-    fn filesystem_target(
+    pub(crate) fn filesystem_target(
         &self,
         target: Text<'_>,
         real_directory: bool,
@@ -160,36 +166,30 @@ impl Init<'_> {
         self.target(target, true)
     }
 
-    pub(crate) fn mount_filesystem(&mut self, mount: &Filesystem<'_, '_>) -> Outcome {
-        let context = sys::fsopen(mount.fstype.with_nul())
-            .refused_text(Detail::OpenFilesystem, mount.fstype.bytes())?;
-        let source = mount.source.map(|source| (Text::new(b"source\0"), source));
-        if let Some((Some(key), source)) = source {
-            sys::fsconfig(context.fd(), key.with_nul(), Some(source.with_nul()))
-                .refused(Detail::FilesystemOption)?;
+    /// Changes a mount that is there; with flags and options for its filesystem too.
+    pub(crate) fn remount_target(
+        &mut self,
+        target: Text<'_>,
+        filesystem: Option<(u64, Text<'_>)>,
+        changes: &Changes,
+        new_api: bool,
+    ) -> Outcome {
+        let mounted = paths::open(self.root()?, target.bytes(), Missing::Refuse)
+            .refused(Detail::OpenTarget)?;
+        if changes.recursive_set | changes.recursive_clear != 0 {
+            let (set, clear) = (changes.recursive_set, changes.recursive_clear);
+            let all = |()| sys::mount_setattr(mounted.fd(), true, set, clear, 0);
+            // mount(2) changes one mount only.
+            let possible = if new_api { Ok(()) } else { Err(sys::ENOSYS) };
+            possible.and_then(all).refused(Detail::SetAttributes)?;
         }
-        for (key, value) in mount.options {
-            sys::fsconfig(context.fd(), key.with_nul(), value.map(Text::with_nul))
-                .refused_text(Detail::FilesystemOption, key.bytes())?;
-        }
-        sys::fsconfig_create(context.fd()).refused(Detail::CreateFilesystem)?;
-        let tree =
-            sys::fsmount(context.fd(), mount.attributes).refused(Detail::CreateFilesystem)?;
-        let target = self.filesystem_target(mount.target, mount.real_directory)?;
-        sys::attach(tree.fd(), target.fd()).refused(Detail::Attach)
-    }
-
-    pub(crate) fn mount_legacy(&mut self, mount: &Legacy<'_>) -> Outcome {
-        let target = self.filesystem_target(mount.target, mount.real_directory)?;
-        let (source, fstype) = (mount.source.with_nul(), mount.fstype.with_nul());
-        self.mount_fd(
-            Err(source),
-            target.fd(),
-            fstype,
-            mount.flags,
-            mount.data.with_nul(),
-        )
-        .refused_text(Detail::CreateFilesystem, mount.fstype.bytes())
+        let Some((flags, data)) = filesystem else {
+            return self.remount(mounted.fd(), changes.set, changes.clear);
+        };
+        let now = sys::filesystem_flags(mounted.fd())?;
+        let flags = ms::REMOUNT | flags | legacy_flags(now, changes.set, changes.clear);
+        self.mount_fd(Err(b"\0"), mounted.fd(), b"\0", flags, data.with_nul())
+            .refused(Detail::SetAttributes)
     }
 
     pub(crate) fn bind(
@@ -260,7 +260,7 @@ impl Init<'_> {
     }
 
     /// Changes the flags of one mount with mount(2); what it has stays unless it is cleared.
-    fn remount(&mut self, mounted: Fd, set: u64, clear: u64) -> Outcome {
+    pub(crate) fn remount(&mut self, mounted: Fd, set: u64, clear: u64) -> Outcome {
         let now = sys::filesystem_flags(mounted)?;
         let flags = legacy_flags(now, set, clear);
         self.mount_fd(
@@ -453,26 +453,6 @@ fn empty_directory() -> Result<OwnedFd, Failure> {
     }
     sys::fsconfig_create(context.fd()).refused(Detail::CreateFilesystem)?;
     sys::fsmount(context.fd(), attr::RDONLY).refused(Detail::CreateFilesystem)
-}
-
-/// A new filesystem by fsopen(2).
-pub(crate) struct Filesystem<'a, 'b> {
-    pub(crate) fstype: Text<'a>,
-    pub(crate) source: Option<Text<'a>>,
-    pub(crate) options: &'b [(Text<'a>, Option<Text<'a>>)],
-    pub(crate) attributes: u64,
-    pub(crate) target: Text<'a>,
-    pub(crate) real_directory: bool,
-}
-
-/// A new filesystem by mount(2).
-pub(crate) struct Legacy<'a> {
-    pub(crate) fstype: Text<'a>,
-    pub(crate) source: Text<'a>,
-    pub(crate) flags: u64,
-    pub(crate) data: Text<'a>,
-    pub(crate) target: Text<'a>,
-    pub(crate) real_directory: bool,
 }
 
 /// Attributes of a bind mount to set and to clear, of the mount itself and of all below.

@@ -39,6 +39,30 @@ pub(crate) fn open(root: Fd, path: &[u8], missing: Missing) -> Result<OwnedFd> {
     Walk::new(root).go(path, missing)
 }
 
+/// A regular file, to be read. It is looked at before it is opened, since opening a device may do
+/// something, and after, since the name may mean something else by then.
+pub(crate) fn open_file(root: Fd, path: &[u8]) -> Result<OwnedFd> {
+    let seen = sys::stat(open(root, path, Missing::Refuse)?.fd())?;
+    if !seen.is_file() {
+        return Err(sys::EINVAL);
+    }
+    let flags = sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY;
+    let relative = [b"./", path, b"\0"].concat();
+    let file = match sys::openat2(root, &relative, flags) {
+        // The walk gives no more than the directory: the name in it must not be a link.
+        Err(sys::ENOSYS | sys::EPERM) => {
+            let (parent, name) = open_parent(root, path)?;
+            sys::openat(parent.fd(), &name, flags | sys::o::NOFOLLOW, 0)?
+        }
+        other => other?,
+    };
+    if sys::stat(file.fd())?.is_file() {
+        Ok(file)
+    } else {
+        Err(sys::EINVAL)
+    }
+}
+
 /// The usual case: only the last component is missing. `None`: it isn't so simple, and the walk decides.
 fn make_last(root: Fd, path: &[u8], missing: Missing) -> Option<OwnedFd> {
     let mut components = components(path);
@@ -219,6 +243,33 @@ mod tests {
         check(&dir, "loop", None);
         check(&dir, "/", Some("."));
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_files_are_opened() {
+        let dir = fresh("files");
+        let root_path = dir.join("root");
+        std::fs::write(root_path.join("real/file"), "x").unwrap();
+        symlink("/real/file", root_path.join("link")).unwrap();
+        symlink("/dev/zero", root_path.join("zero")).unwrap();
+        nix_fifo(&root_path.join("fifo"));
+        let root = std::fs::File::open(&root_path).unwrap();
+        let root = Fd(root.as_raw_fd());
+        for (path, file) in [
+            ("/real/file", true),
+            ("/link", true),
+            ("/zero", false),
+            ("/fifo", false),
+            ("/real", false),
+        ] {
+            assert_eq!(open_file(root, path.as_bytes()).is_ok(), file, "{path}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    fn nix_fifo(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
     }
 
     #[test]

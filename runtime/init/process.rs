@@ -38,6 +38,11 @@ impl<'p> Prepared<'p> {
             program: program.map(Fd::from_wire),
         })
     }
+
+    /// What is known only inside the container.
+    pub(crate) fn add_to_environment(&mut self, entry: &'p [u8]) {
+        self.env.push(entry);
+    }
 }
 
 /// The paths that execvp(3) would try, each with a NUL.

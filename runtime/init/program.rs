@@ -88,6 +88,8 @@ details! {
     23 Pivot "cannot switch to the root filesystem",
     25 NotProcfs "the target of a proc or sysfs mount must be a real directory",
     26 ChangeDirectory "cannot change to the working directory",
+    27 InsideProc "a link leads into /proc, where nothing may be mounted:",
+    28 CopyUp "cannot copy what the directory holds:",
 }
 
 /// A value with a wire form.
@@ -294,6 +296,14 @@ wire_struct! {
 }
 
 wire_struct! {
+    /// What a tmpfs takes from the directory below it.
+    Tmpfs {
+        mode: bool,
+        contents: bool,
+    }
+}
+
+wire_struct! {
     /// Who a hook runs as.
     HookIdentity {
         uid: u32,
@@ -353,8 +363,8 @@ operations! {
     /// Of everything below `/`.
     10 SetPropagation { flags: u64, new_api: bool }
     11 AttachRoot { source: Source<'a>, in_place: bool, new_api: bool }
-    12 MountFilesystem { fstype: Text<'a>, source: Option<Text<'a>>, options: Vec<(Text<'a>, Option<Text<'a>>)>, attributes: u64, target: Text<'a>, real_directory: bool }
-    13 MountLegacy { fstype: Text<'a>, source: Text<'a>, flags: u64, data: Text<'a>, target: Text<'a>, real_directory: bool }
+    12 MountFilesystem { fstype: Text<'a>, source: Option<Text<'a>>, options: Vec<(Text<'a>, Option<Text<'a>>)>, attributes: u64, target: Text<'a>, real_directory: bool, tmpfs: Option<Tmpfs<'a>> }
+    13 MountLegacy { fstype: Text<'a>, source: Text<'a>, flags: u64, data: Text<'a>, target: Text<'a>, real_directory: bool, tmpfs: Option<Tmpfs<'a>> }
     14 Bind { source: Source<'a>, target: Text<'a>, set: u64, clear: u64, recursive_set: u64, recursive_clear: u64, new_api: bool }
     /// Of the mount at `target`; `flags` are MS_PRIVATE and friends.
     15 TargetPropagation { target: Text<'a>, flags: Vec<u64>, new_api: bool }
@@ -396,6 +406,11 @@ operations! {
     45 Baseline {}
     46 ControllingTerminal {}
     47 TargetReadonly { target: Text<'a>, new_api: bool }
+    /// HOME from the container's own list of users, after the switch of root.
+    49 Home { uid: u32 }
+    50 Sysctl { path: Text<'a>, value: Text<'a>, new_api: bool }
+    /// Of the mount at `target`; without `bind` of its filesystem too, with MS_* flags and options for it.
+    51 Remount { target: Text<'a>, bind: bool, flags: u64, data: Text<'a>, set: u64, clear: u64, recursive_set: u64, recursive_clear: u64, new_api: bool }
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

@@ -3,7 +3,8 @@
 //!
 //! A failure is numbers in the result page, then the end; the host writes the sentence.
 
-use crate::mounts::{Changes, Filesystem, Legacy};
+use crate::filesystems::{Filesystem, Legacy};
+use crate::mounts::Changes;
 use crate::process::Prepared;
 use crate::program::{self, Detail, Op, PAGE_SIZE, Reader, ResultPage, TEXT_MAX, phase};
 use crate::sys::{self, Errno, Fd, OwnedFd};
@@ -202,6 +203,7 @@ impl<'p> Init<'p> {
                 attributes,
                 target,
                 real_directory,
+                tmpfs,
             } => {
                 let (fstype, source, attributes) = (*fstype, *source, *attributes);
                 let (target, real_directory) = (*target, *real_directory);
@@ -212,6 +214,7 @@ impl<'p> Init<'p> {
                     attributes,
                     target,
                     real_directory,
+                    tmpfs: tmpfs.as_ref(),
                 })
             }
             Op::MountLegacy {
@@ -221,6 +224,7 @@ impl<'p> Init<'p> {
                 data,
                 target,
                 real_directory,
+                tmpfs,
             } => {
                 let (fstype, source, flags, data) = (*fstype, *source, *flags, *data);
                 let (target, real_directory) = (*target, *real_directory);
@@ -231,6 +235,7 @@ impl<'p> Init<'p> {
                     data,
                     target,
                     real_directory,
+                    tmpfs: tmpfs.as_ref(),
                 })
             }
             Op::Bind {
@@ -251,6 +256,26 @@ impl<'p> Init<'p> {
                     recursive_clear,
                 };
                 self.bind(source, *target, &changes, *new_api)
+            }
+            Op::Remount {
+                target,
+                bind,
+                flags,
+                data,
+                set,
+                clear,
+                recursive_set,
+                recursive_clear,
+                new_api,
+            } => {
+                let changes = Changes {
+                    set: *set,
+                    clear: *clear,
+                    recursive_set: *recursive_set,
+                    recursive_clear: *recursive_clear,
+                };
+                let filesystem = (!bind).then_some((*flags, *data));
+                self.remount_target(*target, filesystem, &changes, *new_api)
             }
             Op::TargetPropagation {
                 target,
@@ -287,6 +312,12 @@ impl<'p> Init<'p> {
             Op::ControllingTerminal {} => self.controlling_terminal(),
             Op::NewSession {} => self.new_session(),
             Op::EnsureDirectory { path } => self.ensure_directory(*path),
+            Op::Home { uid } => self.home(*uid),
+            Op::Sysctl {
+                path,
+                value,
+                new_api,
+            } => self.sysctl(*path, *value, *new_api),
             Op::FindProgram { name, search, cwd } => self.find_program(*name, *search, *cwd),
             Op::Ready { listener } => match listener {
                 Some(listener) => self.ready(*listener),

@@ -3,6 +3,7 @@
 //! No libc: init is freestanding. Every function returns the errno as a value.
 //! Structures are laid out as the kernel's headers have them.
 
+use alloc::vec::Vec;
 use core::arch::asm;
 
 mod numbers;
@@ -290,10 +291,13 @@ pub(crate) mod o {
     pub(crate) const NOFOLLOW: u32 = 0o100_000;
 }
 
+pub(crate) const O_RDONLY: u32 = 0;
+pub(crate) const O_WRONLY: u32 = 1;
 pub(crate) const O_RDWR: u32 = 2;
 pub(crate) const O_CREAT: u32 = 0o100;
 pub(crate) const O_EXCL: u32 = 0o200;
 pub(crate) const O_NOCTTY: u32 = 0o400;
+pub(crate) const O_NONBLOCK: u32 = 0o4000;
 pub(crate) const O_PATH: u32 = 0o10_000_000;
 
 /// Always close-on-exec.
@@ -339,12 +343,66 @@ pub(crate) fn chown_fd(fd: Fd, uid: u32, gid: u32) -> Result<()> {
     syscall!(nr::FCHOWNAT, fd, &b"\0"[..], uid, gid, AT_EMPTY_PATH).map(drop)
 }
 
+/// chown of a directory entry, links not followed. fchownat(2)
+pub(crate) fn chown_link(dir: Fd, name: Path<'_>, uid: u32, gid: u32) -> Result<()> {
+    const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+    syscall!(nr::FCHOWNAT, dir, name, uid, gid, AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+pub(crate) fn chmod_fd(fd: Fd, mode: u32) -> Result<()> {
+    syscall!(nr::FCHMOD, fd, mode).map(drop)
+}
+
+/// utimensat(2) of the open file itself.
+pub(crate) fn set_times(fd: Fd, stat: &Stat) -> Result<()> {
+    syscall!(nr::UTIMENSAT, fd, 0usize, stat.times.as_ptr(), 0usize).map(drop)
+}
+
+/// An extended attribute's bytes in the buffer. fgetxattr(2)
+pub(crate) fn get_attribute(fd: Fd, name: Path<'_>, buffer: &mut [u8]) -> Result<usize> {
+    let (place, len) = (buffer.as_mut_ptr(), buffer.len());
+    syscall!(nr::FGETXATTR, fd, name, place, len)
+}
+
+pub(crate) fn set_attribute(fd: Fd, name: Path<'_>, value: &[u8]) -> Result<()> {
+    let (place, len) = (value.as_ptr(), value.len());
+    syscall!(nr::FSETXATTR, fd, name, place, len, 0usize).map(drop)
+}
+
+/// What a directory holds, each name with its NUL. getdents64(2)
+pub(crate) fn names(directory: Fd, buffer: &mut [u8]) -> Result<Vec<Vec<u8>>> {
+    /// Before the name: inode, offset, the record's length, the type.
+    const NAME: usize = 19;
+    let mut names = Vec::new();
+    loop {
+        let (place, len) = (buffer.as_mut_ptr(), buffer.len());
+        let mut records = &buffer[..syscall!(nr::GETDENTS64, directory, place, len)?];
+        if records.is_empty() {
+            return Ok(names);
+        }
+        while records.len() > NAME {
+            let length = usize::from(u16::from_le_bytes([records[16], records[17]]));
+            let (record, rest) = records.split_at_checked(length).ok_or(EIO)?;
+            let name = record.get(NAME..).ok_or(EIO)?;
+            let end = name.iter().position(|byte| *byte == 0).ok_or(EIO)?;
+            if ![&b"."[..], b".."].contains(&&name[..end]) {
+                names.push(name[..=end].to_vec());
+            }
+            records = rest;
+        }
+    }
+}
+
 /// The parts of stat(2) that init looks at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stat {
     pub(crate) mode: u32,
     pub(crate) inode: u64,
     pub(crate) rdev: u64,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Seconds and nanoseconds, of the last access and of the last change of the contents.
+    pub(crate) times: [u64; 4],
 }
 
 impl Stat {
@@ -356,6 +414,10 @@ impl Stat {
 
     pub(crate) fn is_symlink(self) -> bool {
         self.mode & Self::FORMAT == 0o120_000
+    }
+
+    pub(crate) fn is_file(self) -> bool {
+        self.mode & Self::FORMAT == 0o100_000
     }
 
     pub(crate) fn is_char(self) -> bool {
@@ -397,10 +459,15 @@ fn stat_at(dir: Fd, name: Path<'_>, flags: usize) -> Result<Stat> {
     syscall!(nr::NEWFSTATAT, dir, name, buffer.as_mut_ptr(), flags)?;
     // SAFETY: zeroed integers are valid, and the kernel filled them in.
     let stat = unsafe { buffer.assume_init() };
+    // After size, block size and blocks, and aarch64's padding.
+    let time = |index: usize| stat.rest[if cfg!(target_arch = "aarch64") { 4 } else { 3 } + index];
     Ok(Stat {
         mode: stat.mode,
         inode: stat.inode,
         rdev: stat.rdev,
+        uid: stat.uid,
+        gid: stat.gid,
+        times: [time(0), time(1), time(2), time(3)],
     })
 }
 

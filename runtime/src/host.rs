@@ -25,6 +25,7 @@ pub(crate) fn facts(
         cgroup: layout.facts(),
         cgroup_directories,
         owned_by_user: owned_by_user(config)?,
+        callers_own: callers_own(config)?,
     })
 }
 
@@ -74,6 +75,22 @@ fn owned_by_user(config: &Config) -> Result<Vec<NamespaceKind>> {
         }
     }
     Ok(owned)
+}
+
+/// Of the namespaces joined by path whose parameters are to be set, those that this process is in.
+fn callers_own(config: &Config) -> Result<Vec<NamespaceKind>> {
+    let mut own = Vec::new();
+    for kind in config.sysctls.iter().map(|parameter| parameter.kind) {
+        let namespace = config.namespace(kind);
+        let Some(path) = namespace.and_then(|namespace| namespace.path.as_deref()) else {
+            continue;
+        };
+        let ours = open(&format!("/proc/thread-self/ns/{}", kind.file()))?;
+        if inode(&open(path)?)? == inode(&ours)? {
+            own.push(kind);
+        }
+    }
+    Ok(own)
 }
 
 fn open(path: &str) -> Result<File> {

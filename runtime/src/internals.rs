@@ -24,6 +24,7 @@ fn facts() -> Facts {
         },
         cgroup_directories: Directories(Vec::new()),
         owned_by_user: Vec::new(),
+        callers_own: Vec::new(),
     }
 }
 

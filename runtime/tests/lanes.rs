@@ -59,11 +59,23 @@ grep -E '^(Cap|NoNew)' /proc/self/status
 while read id parent device root place options rest; do echo mounted $place $options; done < /proc/self/mountinfo
 ls -l /dev/null /dev/fd /dev/ptmx | while read mode rest; do echo $mode; done
 cat /proc/self/cgroup | wc -l
+echo HOME $HOME
+stat -c %a /etc
+(touch /etc/x) 2>/dev/null && echo writable etc
+df -k /dev/shm | while read name size rest; do echo $size; done
+cat /proc/sys/kernel/msgmax /proc/sys/net/ipv4/ip_default_ttl
 "#;
 
 fn default_container() -> String {
     let stage = Stage::new();
-    let (status, output) = stage.run("lane", &stage.script("lane", SCRIPT)).unwrap();
+    let mut config = stage.script("lane", SCRIPT);
+    config["linux"]["sysctl"] =
+        serde_json::json!({"kernel.msgmax": "4096", "net/ipv4/ip_default_ttl": "77"});
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.push(serde_json::json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup", "ro", "nosuid"]}));
+    mounts.push(serde_json::json!({"destination": "/dev/mqueue", "type": "none", "source": "none", "options": ["bind", "remount", "ro"]}));
+    mounts.push(serde_json::json!({"destination": "/dev/shm", "type": "none", "source": "none", "options": ["remount", "size=1m"]}));
+    let (status, output) = stage.run("lane", &config).unwrap();
     assert_eq!(status, ExitStatus::Exited(0));
     // A second life, started by whom the creator's handle is unknown, and ended by force.
     stage
@@ -139,6 +151,7 @@ fn every_lane_gives_the_same_container() {
         "longshore-test\nthe container's root\npid 1\nproc\nbin\n",
         "timer_list masked\n0\n2\n1\nshm\n4\n",
         "NoNewPrivs:\t1",
+        "HOME /root\n755\n1K-blocks\n1024\n4096\n77\n",
     ] {
         assert!(plain.contains(word), "{word:?} is not in {plain}");
     }

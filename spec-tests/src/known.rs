@@ -34,6 +34,8 @@ const CRUN: Known = &[
     ("mounts.options.slave", PROPAGATION),
     ("mounts.options.rshared", PROPAGATION),
     ("mounts.options.shared", PROPAGATION),
+    ("mounts.options.propagation.several", PROPAGATION),
+    ("mounts.options.unbindable", "leaves it private"),
     (
         "mounts.destination.symlink-stays-inside",
         "refuses a dangling link",
@@ -81,12 +83,6 @@ const CRUN: Known = &[
 
 const LONGSHORE: Known = &[
     ("linux.timeOffsets", LATER),
-    ("linux.sysctl.ipc", LATER),
-    ("linux.sysctl.network", LATER),
     ("linux.resources.blockIO.weight", LATER),
     ("process.terminal.consoleSize", LATER),
-    (
-        "process.env.home",
-        "sets no HOME from the container's passwd until a later release",
-    ),
 ];

@@ -63,6 +63,11 @@ pub(super) mod nr {
     pub(crate) const FSTATFS: usize = 138;
     pub(crate) const FACCESSAT: usize = 269;
     pub(crate) const CLOCK_GETTIME: usize = 228;
+    pub(crate) const GETDENTS64: usize = 217;
+    pub(crate) const FCHMOD: usize = 91;
+    pub(crate) const UTIMENSAT: usize = 280;
+    pub(crate) const FSETXATTR: usize = 190;
+    pub(crate) const FGETXATTR: usize = 193;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -127,6 +132,11 @@ pub(super) mod nr {
     pub(crate) const FSTATFS: usize = 44;
     pub(crate) const FACCESSAT: usize = 48;
     pub(crate) const CLOCK_GETTIME: usize = 113;
+    pub(crate) const GETDENTS64: usize = 61;
+    pub(crate) const FCHMOD: usize = 52;
+    pub(crate) const UTIMENSAT: usize = 88;
+    pub(crate) const FSETXATTR: usize = 7;
+    pub(crate) const FGETXATTR: usize = 10;
 }
 
 /// Numbers that are the same everywhere.

@@ -161,6 +161,11 @@ impl<'a> Vector<'a> {
             strings: core::marker::PhantomData,
         }
     }
+
+    pub(crate) fn push(&mut self, string: Path<'a>) {
+        let end = self.pointers.len() - 1;
+        self.pointers.insert(end, string.as_ptr());
+    }
 }
 
 /// Returns only on failure.

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     strings,
     process,
     paths,
@@ -15,6 +15,7 @@ const CHECKS: [Check; 9] = [
     mounts,
     devices,
     hooks,
+    super::sysctl::check,
 ];
 
 /// Those that a further process of a container can fail.
@@ -272,7 +273,8 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
     for (index, mount) in config.mounts.iter().enumerate() {
         let at = format!("mounts[{index}] ({})", mount.destination);
         let clean = mount.destination.as_str();
-        if clean == "/" {
+        let remount = matches!(mount.kind, MountKind::Remount { .. });
+        if clean == "/" && !remount {
             problems.push(Error::config(
                 &at,
                 "destination is not a path below the root",
@@ -288,10 +290,13 @@ fn mounts(config: &Config, problems: &mut Vec<Error>) {
         if bind && mount.source.as_ref().is_none_or(String::is_empty) {
             problems.push(Error::config(&at, "a bind mount needs a source"));
         }
+        if mount.options.copy_up && mount.kind != MountKind::Filesystem("tmpfs".to_owned()) {
+            problems.push(Error::config(&at, "tmpcopyup is for a tmpfs"));
+        }
         let special = |name: &str| mount.kind == MountKind::Filesystem(name.to_owned());
         let over_proc = clean == "/proc" && !special("proc") && !bind;
         let inside_proc = clean.starts_with("/proc/") && !PROC_FILES.contains(&clean);
-        if over_proc || inside_proc {
+        if !remount && (over_proc || inside_proc) {
             problems.push(Error::config(
                 &at,
                 "nothing may be mounted there: it would redirect what is read from /proc",

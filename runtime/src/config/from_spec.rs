@@ -8,7 +8,7 @@ use super::resources::{
 };
 use super::{
     Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace,
-    NamespaceKind, Process, Propagation, Rlimit, Root,
+    NamespaceKind, Process, Propagation, Rlimit, Root, Sysctl,
 };
 use crate::error::Error;
 use oci_spec::runtime as oci;
@@ -63,6 +63,7 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
             .map(text)
             .filter(|path| !path.is_empty()),
         resources: resources(&linux, raw, &mut problems),
+        sysctls: sysctls(&linux, &mut problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
         rootfs_propagation: propagation(&linux, &mut problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
@@ -242,6 +243,9 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
         };
         let fstype = mount.typ().clone().unwrap_or_default();
         let kind = match (options.bind, fstype.as_str()) {
+            (bind, kind) if options.remount => MountKind::Remount {
+                bind: bind.is_some() || kind == "bind",
+            },
             (Some(recursive), _) => MountKind::Bind { recursive },
             (None, "bind") => MountKind::Bind { recursive: false },
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
@@ -422,6 +426,18 @@ fn resources(linux: &oci::Linux, raw: &Raw, problems: &mut Problems) -> Resource
         cpu: given.cpu().as_ref().map(cpu).unwrap_or_default(),
         pids_limit,
     }
+}
+
+/// In the order of their names: oci-spec knows no other.
+fn sysctls(linux: &oci::Linux, problems: &mut Problems) -> Vec<Sysctl> {
+    let mut given: Vec<_> = linux.sysctl().iter().flatten().collect();
+    given.sort();
+    let parameters = given
+        .into_iter()
+        .map(|(key, value)| Sysctl::new(key, value));
+    parameters
+        .filter_map(|parameter| parameter.map_err(|error| problems.push(error)).ok())
+        .collect()
 }
 
 fn memory(given: &oci::LinuxMemory) -> Memory {

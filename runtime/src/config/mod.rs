@@ -11,11 +11,13 @@ mod from_spec;
 pub(crate) mod mount_options;
 mod raw;
 pub(crate) mod resources;
+mod sysctl;
 
 use crate::error::Error;
 use mount_options::MountOptions;
 use resources::{Resources, Seccomp};
 use std::collections::BTreeMap;
+pub(crate) use sysctl::Sysctl;
 
 /// A container's whole configuration.
 #[derive(Clone, Debug)]
@@ -33,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) devices: Vec<Device>,
     pub(crate) cgroups_path: Option<String>,
     pub(crate) resources: Resources,
+    pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) seccomp: Option<Seccomp>,
     pub(crate) rootfs_propagation: Option<Propagation>,
     pub(crate) masked_paths: Vec<String>,
@@ -62,6 +65,10 @@ pub(crate) struct Mount {
 pub(crate) enum MountKind {
     Bind {
         recursive: bool,
+    },
+    /// Of a mount that is there: of its flags alone, or of its filesystem too.
+    Remount {
+        bind: bool,
     },
     /// The container's own view of its cgroup.
     Cgroup,
@@ -184,6 +191,11 @@ impl NamespaceKind {
 
     pub(crate) fn flag(self) -> u64 {
         self.row().2
+    }
+
+    /// Its name below /proc/PID/ns.
+    pub(crate) fn file(self) -> &'static str {
+        self.row().3
     }
 }
 

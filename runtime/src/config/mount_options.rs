@@ -57,6 +57,8 @@ enum Effect {
         on: bool,
     },
     Propagation(u64),
+    Remount,
+    CopyUp,
     /// A word of the spec whose issue has not come yet: an error, never silently dropped.
     Unsupported,
 }
@@ -147,7 +149,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("rdev", all_clear(attr::NODEV)),
     ("rdiratime", all_clear(attr::NODIRATIME)),
     ("relatime", atime(0)),
-    ("remount", Unsupported),
+    ("remount", Effect::Remount),
     ("rexec", all_clear(attr::NOEXEC)),
     ("ridmap", Unsupported),
     ("rnoatime", all_atime(attr::NOATIME)),
@@ -177,7 +179,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("suid", clear(attr::NOSUID)),
     ("symfollow", clear(attr::NOSYMFOLLOW)),
     ("sync", superblock(ms::SYNCHRONOUS, true)),
-    ("tmpcopyup", Unsupported),
+    ("tmpcopyup", Effect::CopyUp),
     ("unbindable", Effect::Propagation(ms::UNBINDABLE)),
 ];
 
@@ -201,6 +203,9 @@ pub(crate) const SUPERBLOCK: [(u64, Option<&str>); 6] = [
     (ms::I_VERSION, None),
 ];
 
+/// mount(2) takes a page of options, cut off without a word, which a mode may be put in front of.
+pub(crate) const MOUNT2_DATA_MAX: usize = 4080;
+
 /// fsconfig(2) takes values up to this many bytes.
 const FSCONFIG_VALUE_MAX: usize = 255;
 
@@ -216,6 +221,10 @@ pub(crate) struct MountOptions {
     /// MS_* flags of the superblock.
     pub(crate) superblock: u64,
     pub(crate) propagation: Vec<u64>,
+    /// A mount that is there is changed, none is made.
+    pub(crate) remount: bool,
+    /// A tmpfs starts with what the directory below it holds.
+    pub(crate) copy_up: bool,
     /// The filesystem's own options, in order.
     pub(crate) data: Vec<(String, Option<String>)>,
 }
@@ -262,6 +271,8 @@ impl MountOptions {
             Superblock { flag, on: true } => self.superblock |= flag,
             Superblock { flag, on: false } => self.superblock &= !flag,
             Effect::Propagation(flags) => self.propagation.push(flags),
+            Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.copy_up = true,
         }
         // The access-time bits are one field: mount_setattr(2) wants it cleared whole before it is set.
         for (set, clear) in [
@@ -299,6 +310,17 @@ impl MountOptions {
         nameless || self.data.iter().any(long)
     }
 
+    /// overlay's layers as options of their own (Linux 6.7): together they may be longer than mount(2)'s page.
+    pub(crate) fn split_layers(&mut self) {
+        let given = std::mem::take(&mut self.data);
+        for (key, value) in given {
+            match value {
+                Some(layers) if key == "lowerdir" => self.data.extend(layers_of(&layers)),
+                value => self.data.push((key, value)),
+            }
+        }
+    }
+
     /// The flags of mount(2) for a new mount.
     pub(crate) fn mount2_flags(&self) -> u64 {
         let mut flags = self.superblock;
@@ -323,6 +345,22 @@ impl MountOptions {
         });
         words.collect::<Vec<_>>().join(",")
     }
+}
+
+/// Layers are separated by `:`, those that hold data only follow on `::`; `\\` takes the next character's meaning.
+fn layers_of(text: &str) -> Vec<(String, Option<String>)> {
+    let (mut layers, mut key, mut layer) = (Vec::new(), "lowerdir+", String::new());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => layer.extend(characters.next()),
+            ':' if layer.is_empty() => key = "datadir+",
+            ':' => layers.push((key.to_owned(), Some(std::mem::take(&mut layer)))),
+            other => layer.push(other),
+        }
+    }
+    layers.push((key.to_owned(), Some(layer)));
+    layers
 }
 
 #[cfg(test)]
@@ -368,10 +406,29 @@ mod tests {
     }
 
     #[test]
+    fn layers_are_split() {
+        let mut options = parse(&[r"lowerdir=/a\:b:/c::/d::/e", "index=off"]).unwrap();
+        options.split_layers();
+        let got: Vec<_> = options
+            .data
+            .iter()
+            .map(|(key, value)| format!("{key}={}", value.as_deref().unwrap_or("")))
+            .collect();
+        let expect = [
+            "lowerdir+=/a:b",
+            "lowerdir+=/c",
+            "datadir+=/d",
+            "datadir+=/e",
+            "index=off",
+        ];
+        assert_eq!(got, expect);
+    }
+
+    #[test]
     fn unsupported_words_are_named() {
         assert_eq!(
-            parse(&["ro", "tmpcopyup", "idmap"]).unwrap_err(),
-            ["tmpcopyup", "idmap"]
+            parse(&["ro", "ridmap", "idmap"]).unwrap_err(),
+            ["ridmap", "idmap"]
         );
     }
 

@@ -21,7 +21,6 @@ const UNSUPPORTED: &[&str] = &[
     "process.ioPriority",
     "process.execCPUAffinity",
     "process.consoleSize",
-    "linux.sysctl",
     "linux.netDevices",
     "linux.memoryPolicy",
     "linux.intelRdt",
@@ -70,6 +69,7 @@ const OBJECTS: &[&str] = &[
     "linux.resources.memory",
     "linux.resources.cpu",
     "linux.resources.pids",
+    "linux.sysctl",
     "linux.seccomp",
     "linux.seccomp.syscalls[]",
 ];
@@ -286,12 +286,12 @@ mod tests {
         check("[]", Err("not a JSON object"));
         check(r#"{"a":1,"a":2}"#, Err("duplicate name \"a\""));
         check(
-            r#"{"linux":{"sysctl":{}, "resources":{"blockIO":{"weight":0}}}}"#,
+            r#"{"linux":{"intelRdt":{}, "resources":{"blockIO":{"weight":0}}}}"#,
             Ok(&[]),
         );
         check(
-            r#"{"linux":{"sysctl":{"net.a":"1"}}}"#,
-            Ok(&["linux.sysctl"]),
+            r#"{"linux":{"intelRdt":{"closID":"1"}}}"#,
+            Ok(&["linux.intelRdt"]),
         );
         check(&"[".repeat(100_000), Err("recursion limit"));
     }

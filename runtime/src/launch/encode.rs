@@ -7,7 +7,7 @@ use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_P
 use crate::error::{Error, Result};
 use crate::plan::{Action, Switch, TreeSource};
 use crate::seccomp;
-use crate::wire::{HookCall, HookIdentity, Op, Text};
+use crate::wire::{HookCall, HookIdentity, Op, Text, Tmpfs};
 use std::marker::PhantomData;
 use std::os::fd::AsFd;
 
@@ -114,6 +114,27 @@ impl Linker<'_, '_> {
                 let op = Op::Bind {
                     source: wire_source(tree, &path, source),
                     target: target.text(),
+                    set: options.set,
+                    clear: options.clear,
+                    recursive_set: options.recursive_set,
+                    recursive_clear: options.recursive_clear,
+                    new_api: *new_api,
+                };
+                self.put(step, &op);
+                return Ok(());
+            }
+            Action::Remount {
+                options,
+                bind,
+                target,
+                new_api,
+            } => {
+                let (target, data) = (nul(target), nul(&options.mount2_data()));
+                let op = Op::Remount {
+                    target: target.text(),
+                    bind: *bind,
+                    flags: options.superblock,
+                    data: data.text(),
                     set: options.set,
                     clear: options.clear,
                     recursive_set: options.recursive_set,
@@ -267,6 +288,19 @@ impl Linker<'_, '_> {
             Action::SessionKeyring(name) => {
                 return self.path_op(step, name, |name| Op::SessionKeyring { name });
             }
+            Action::Sysctl { parameter, new_api } => {
+                let (path, value) = (nul(&parameter.path), nul(&parameter.value));
+                self.put(
+                    step,
+                    &Op::Sysctl {
+                        path: path.text(),
+                        value: value.text(),
+                        new_api: *new_api,
+                    },
+                );
+                return Ok(());
+            }
+            Action::Home { uid } => Op::Home { uid: *uid },
             Action::FindProgram { name, search, cwd } => {
                 let (name, search, cwd) = (nul(name), nul(search), nul(cwd));
                 self.put(
@@ -419,6 +453,11 @@ impl Linker<'_, '_> {
         (real_directory, new_api): (bool, bool),
     ) {
         let (kind, target) = (nul(fstype), nul(target));
+        let tmpfs = (fstype == "tmpfs").then(|| Tmpfs {
+            mode: options.data.iter().all(|(key, _)| key != "mode"),
+            contents: options.copy_up,
+            lifetime: PhantomData,
+        });
         if !new_api {
             let (source, data) = (nul(source.unwrap_or(fstype)), nul(&options.mount2_data()));
             let (fstype, source, data, target) =
@@ -432,6 +471,7 @@ impl Linker<'_, '_> {
                     data,
                     target,
                     real_directory,
+                    tmpfs,
                 },
             );
             return;
@@ -459,6 +499,7 @@ impl Linker<'_, '_> {
             attributes: options.set,
             target: target.text(),
             real_directory,
+            tmpfs,
         };
         self.put(step, &op);
     }

@@ -31,6 +31,20 @@ fn facts(id: &str) -> Facts {
         },
         cgroup_directories: Directories(vec![directory]),
         owned_by_user: Vec::new(),
+        callers_own: Vec::new(),
+    }
+}
+
+fn request() -> Request {
+    Request {
+        id: "golden".to_owned(),
+        bundle: "/bundle".to_owned(),
+        no_pivot: false,
+        new_keyring: true,
+        console: false,
+        extra_fds: 0,
+        program_fd: false,
+        exec: false,
     }
 }
 
@@ -101,17 +115,7 @@ fn cases() -> Vec<String> {
 fn plan(case: &str) -> String {
     let json = fs::read(directory().join(format!("{case}.json"))).unwrap();
     let config = Config::parse(&json).unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
-    let mut facts = facts("golden");
-    let mut request = Request {
-        id: "golden".to_owned(),
-        bundle: "/bundle".to_owned(),
-        no_pivot: false,
-        new_keyring: true,
-        console: false,
-        extra_fds: 0,
-        program_fd: false,
-        exec: false,
-    };
+    let (mut facts, mut request) = (facts("golden"), request());
     adjust(case, &mut facts, &mut request);
     let plan = compile(&config, &request, &facts)
         .unwrap_or_else(|problems| panic!("{case}: {problems:?}"));
@@ -153,7 +157,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 66] = [
+const PROPERTIES: [(&str, &str); 73] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -165,6 +169,10 @@ const PROPERTIES: [(&str, &str); 66] = [
     ("mounts[", "by path"),
     ("mounts[", "rnosuid"),
     ("mounts[", "make /b shared"),
+    ("mounts[", "tmpcopyup"),
+    ("mounts[", "change the mount at /c: ro nodev"),
+    ("mounts[", "change the filesystem at /c: size=2m"),
+    ("mounts[", "lowerdir+=/lower"),
     ("mounts[", "make /dev read-only"),
     ("hostname", "set hostname"),
     ("domainname", "set domainname"),
@@ -174,6 +182,12 @@ const PROPERTIES: [(&str, &str); 66] = [
     ("process.args", "execve sh"),
     ("process.args", "the caller's descriptor"),
     ("process", "but stdio and 2 more"),
+    ("process.env", "find HOME of uid 1000"),
+    (
+        "linux.sysctl[net.ipv4.ip_forward]",
+        "write 1 to /proc/sys/net/ipv4/ip_forward",
+    ),
+    ("linux.sysctl[kernel/msgmax]", "/proc/sys/kernel/msgmax"),
     ("process.cwd", "make directory /work/here"),
     ("process.cwd", "change directory"),
     ("process.user.umask", "0077"),
@@ -246,6 +260,22 @@ fn every_property_is_in_a_golden_line() {
         .filter(|property| !has(property))
         .collect();
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// mount(2) would cut it off in silence.
+#[test]
+fn options_longer_than_a_page_are_refused() {
+    let long = "x".repeat(4100);
+    let json = serde_json::json!({
+        "ociVersion": "1.2.0",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh"], "cwd": "/"},
+        "root": {"path": "rootfs"},
+        "mounts": [{"destination": "/a", "type": "fuse", "source": "x", "options": [format!("context={long}")]}],
+        "linux": {"namespaces": [{"type": "mount"}]},
+    });
+    let config = Config::parse(json.to_string().as_bytes()).unwrap();
+    let problems = compile(&config, &request(), &facts("golden")).unwrap_err();
+    assert_eq!(problems[0].config_path(), Some("mounts[0] (/a)"));
 }
 
 /// With no_new_privs the filter goes in last; without, before the capabilities are dropped.

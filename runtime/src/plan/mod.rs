@@ -80,6 +80,8 @@ pub(crate) struct Facts {
     pub(crate) cgroup_directories: cgroup::Directories,
     /// Namespaces joined by path that belong to the user namespace that is joined too.
     pub(crate) owned_by_user: Vec<NamespaceKind>,
+    /// Namespaces joined by path that are the caller's own.
+    pub(crate) callers_own: Vec<NamespaceKind>,
 }
 
 impl Facts {
@@ -162,6 +164,12 @@ pub(crate) enum Action {
         target: String,
         new_api: bool,
     },
+    Remount {
+        options: MountOptions,
+        bind: bool,
+        target: String,
+        new_api: bool,
+    },
     TargetPropagation {
         target: String,
         flags: Vec<u64>,
@@ -205,6 +213,13 @@ pub(crate) enum Action {
     Hostname(String),
     Domainname(String),
     SessionKeyring(String),
+    Sysctl {
+        parameter: crate::config::Sysctl,
+        new_api: bool,
+    },
+    Home {
+        uid: u32,
+    },
     FindProgram {
         name: String,
         search: String,

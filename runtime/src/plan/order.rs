@@ -49,9 +49,10 @@ pub(crate) fn compile(
     }
     enter(config, facts, &mut steps);
     if config.makes(NamespaceKind::Mount) {
-        rootfs::build(config, request, facts, &mut steps);
+        rootfs::build(config, request, facts, &mut steps).map_err(|error| vec![error])?;
     }
     hooks(config, facts, &mut steps);
+    sysctls(config, facts, &mut steps)?;
     rootfs::switch(config, request, facts, &mut steps);
     rootfs::finish(config, request, facts, &mut steps);
     process::prepare(config, request, &mut steps);
@@ -124,6 +125,19 @@ fn enter(config: &Config, facts: &Facts, steps: &mut Steps) {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
     namespaces::init(config, steps);
+}
+
+/// After the hooks, which may have brought in a network device with parameters of its own; before the
+/// switch, since init may need the caller's procfs for it.
+fn sysctls(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Vec<Error>> {
+    for parameter in &config.sysctls {
+        if facts.callers_own.contains(&parameter.kind) {
+            return Err(vec![parameter.needs_namespace()]);
+        }
+        let (parameter, new_api) = (parameter.clone(), facts.new_api());
+        steps.push(parameter.place(), Action::Sysctl { parameter, new_api });
+    }
+    Ok(())
 }
 
 /// They see the finished mounts and may add to them; after this the old root is gone.

@@ -3,12 +3,17 @@
 use super::order::Steps;
 use super::{Action, Facts, HostTask, Identity, Request};
 use crate::config::{Capabilities, Config, NamespaceKind};
+use std::collections::BTreeSet;
 
 /// Where execvp(3) looks when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The last things before "created": the program must be there, and the umask is the container's.
 pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
+    if home(&environment(config)).is_none() {
+        let uid = config.process.uid;
+        steps.push("process.env", Action::Home { uid });
+    }
     if !request.program_fd {
         let (name, search, cwd) = (program(config), search(config), config.process.cwd.clone());
         steps.push("process.args", Action::FindProgram { name, search, cwd });
@@ -23,6 +28,21 @@ pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
 
 fn program(config: &Config) -> String {
     config.process.args.first().cloned().unwrap_or_default()
+}
+
+/// Of an entry given twice the last one counts, and an empty HOME is none: what engines expect.
+fn environment(config: &Config) -> Vec<String> {
+    let given = &config.process.env;
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut names = BTreeSet::new();
+    let last = given.iter().rev().filter(|entry| names.insert(name(entry)));
+    let mut environment: Vec<_> = last.filter(|entry| *entry != "HOME=").cloned().collect();
+    environment.reverse();
+    environment
+}
+
+fn home(environment: &[String]) -> Option<&String> {
+    environment.iter().find(|entry| entry.starts_with("HOME="))
 }
 
 fn search(config: &Config) -> String {
@@ -50,7 +70,7 @@ pub(crate) fn last_steps(
     }
     for (index, hook) in config.hooks.start_container.iter().enumerate() {
         // De facto: without an environment of its own the hook gets the process's.
-        let environment = hook.env.clone().unwrap_or_else(|| process.env.clone());
+        let environment = hook.env.clone().unwrap_or_else(|| environment(config));
         let (bounding, inheritable) = (caps.bounding, caps.inheritable);
         let hook = Action::StartHook {
             hook: hook.clone(),
@@ -118,7 +138,7 @@ pub(crate) fn last_steps(
         steps.push("process.capabilities", final_caps);
     }
     let (name, search) = (program(config), search(config));
-    let (args, environment) = (process.args.clone(), process.env.clone());
+    let (args, environment) = (process.args.clone(), environment(config));
     steps.push(
         "process.args",
         Action::Execute {

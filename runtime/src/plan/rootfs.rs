@@ -3,8 +3,9 @@
 use super::order::{Steps, default_rootfs};
 use super::{Action, Facts, Request, Switch, TreeSource};
 use crate::cgroup::Version;
-use crate::config::mount_options::{MountOptions, attr, ms};
+use crate::config::mount_options::{MOUNT2_DATA_MAX, MountOptions, attr, ms};
 use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
+use crate::error::Error;
 
 /// config-linux.md#default-devices, as (name, major, minor).
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
@@ -50,7 +51,12 @@ fn base_propagation(config: &Config) -> u64 {
 }
 
 /// From the root filesystem to the last device, in a mount namespace of our own.
-pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &mut Steps) {
+pub(crate) fn build(
+    config: &Config,
+    request: &Request,
+    facts: &Facts,
+    steps: &mut Steps,
+) -> Result<(), Error> {
     let new_api = facts.new_api();
     // Nothing that is mounted here may travel back to the host, and pivot_root refuses a shared parent.
     let flags = if base_propagation(config) == ms::PRIVATE {
@@ -73,7 +79,7 @@ pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &m
     );
     for (index, mount) in config.mounts.iter().enumerate() {
         let path = format!("mounts[{index}] ({})", mount.destination);
-        one_mount(&path, mount, (config, request), facts, steps);
+        one_mount(&path, mount, (config, request), facts, steps)?;
     }
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
@@ -94,6 +100,7 @@ pub(crate) fn build(config: &Config, request: &Request, facts: &Facts, steps: &m
             Action::TargetReadonly { target, new_api },
         );
     }
+    Ok(())
 }
 
 /// A read-only /dev gets its devices first.
@@ -119,7 +126,7 @@ fn one_mount(
     (config, request): (&Config, &Request),
     facts: &Facts,
     steps: &mut Steps,
-) {
+) -> Result<(), Error> {
     let target = mount.destination.clone();
     let mut options = mount.options.clone();
     let new_api = facts.new_api();
@@ -143,6 +150,15 @@ fn one_mount(
                 },
             );
         }
+        MountKind::Remount { bind } => steps.push(
+            path,
+            Action::Remount {
+                options,
+                bind: *bind,
+                target: target.clone(),
+                new_api,
+            },
+        ),
         MountKind::Cgroup => cgroup_mount(path, mount, config, facts, steps),
         MountKind::Filesystem(fstype) => {
             if is_dev(mount) {
@@ -150,7 +166,7 @@ fn one_mount(
             }
             let real_directory = ["proc", "sysfs"].contains(&fstype.as_str());
             let (fstype, source) = (fstype.clone(), mount.source.clone());
-            let new_api = new_api && !options.needs_mount2();
+            let new_api = by_fsconfig(path, fstype.as_str(), &mut options, new_api)?;
             steps.push(
                 path,
                 Action::MountFilesystem {
@@ -175,6 +191,31 @@ fn one_mount(
             },
         );
     }
+    Ok(())
+}
+
+/// Do the options go to the filesystem by fsconfig(2), or in mount(2)'s page?
+fn by_fsconfig(
+    path: &str,
+    fstype: &str,
+    options: &mut MountOptions,
+    new_api: bool,
+) -> Result<bool, Error> {
+    if new_api && !options.needs_mount2() {
+        return Ok(true);
+    }
+    let length = options.mount2_data().len();
+    if length <= MOUNT2_DATA_MAX {
+        return Ok(false);
+    }
+    if new_api && fstype == "overlay" {
+        options.split_layers();
+    }
+    if new_api && !options.needs_mount2() {
+        return Ok(true);
+    }
+    let words = format!("{length} bytes of options are more than the kernel takes");
+    Err(Error::unsupported(path, words))
 }
 
 /// cgroup v2: the tree as the container's cgroup namespace shows it. v1: a tmpfs with the

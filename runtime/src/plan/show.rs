@@ -94,6 +94,9 @@ fn options(options: &MountOptions) -> String {
             );
         }
     }
+    if options.copy_up {
+        words.push("tmpcopyup".to_owned());
+    }
     words.extend(options.data.iter().map(|(key, value)| match value {
         Some(value) => format!("{key}={value}"),
         None => key.clone(),
@@ -275,6 +278,15 @@ impl fmt::Display for Action {
                     options(given)
                 )
             }
+            Action::Remount {
+                options: given,
+                bind,
+                target,
+                ..
+            } => {
+                let what = if *bind { "the mount" } else { "the filesystem" };
+                write!(f, "change {what} at {target}{}", options(given))
+            }
             Action::TargetPropagation { target, flags, .. } => {
                 write!(
                     f,
@@ -320,6 +332,14 @@ impl fmt::Display for Action {
             Action::Hostname(name) => write!(f, "set hostname {name}"),
             Action::Domainname(name) => write!(f, "set domainname {name}"),
             Action::SessionKeyring(name) => write!(f, "join session keyring {name}"),
+            Action::Sysctl { parameter, .. } => {
+                write!(
+                    f,
+                    "write {} to /proc/sys/{}",
+                    parameter.value, parameter.path
+                )
+            }
+            Action::Home { uid } => write!(f, "find HOME of uid {uid} in /etc/passwd"),
             Action::FindProgram { name, .. } => write!(f, "look up {name}"),
             Action::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Action::Ready => write!(f, "listen on the start socket: created"),

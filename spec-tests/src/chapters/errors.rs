@@ -199,6 +199,19 @@ pub(crate) const CONFIGS: &[BadConfig] = &[
         json!({ "kernel.hostname": "pier" })
     )),
     bad!(
+        "errors.linux.sysctl.host-network",
+        "linux.sysctl",
+        |c| {
+            namespace(c, json!({ "type": "network", "path": "/proc/self/ns/net" }));
+            set(
+                c,
+                "/linux/sysctl",
+                json!({ "net.ipv4.ip_default_ttl": "77" }),
+            );
+        },
+        CRUN
+    ),
+    bad!(
         "errors.linux.sysctl.without-namespace",
         "linux.sysctl",
         |c| {
@@ -314,7 +327,7 @@ pub(crate) const CONFIGS: &[BadConfig] = &[
             set(
                 c,
                 "/hooks",
-                json!({ "createRuntime": [{ "path": "/bin/true", "timeout": 0 }] }),
+                json!({ "createRuntime": [{ "path": "/bin/sleep", "args": ["sleep", "1"], "timeout": 0 }] }),
             );
         },
         CRUN

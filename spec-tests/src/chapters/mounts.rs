@@ -1,12 +1,12 @@
 //! config.md#mounts: filesystems, options, order and destinations.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::config::{bind, mount, set, strip_option, unmount};
 use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
-use crate::suite::{Check, View, ensure};
+use crate::suite::{Check, Known, View, ensure};
 use serde_json::json;
 
 /// A source with a file, a setuid program, and (made by the caller's shell) a submount with the same.
@@ -130,6 +130,50 @@ const CGROUP: Property = Property {
     strip: |config| unmount(config, "/sys/fs/cgroup"),
     ..PROPERTY
 };
+
+/// A directory of the root filesystem with something of each kind in it.
+fn copied_source(scene: &mut Scene<'_>) -> Check {
+    scene.file("rootfs/new/sub/file", "from inside\n")?;
+    scene.file("rootfs/new/tool", "")?;
+    symlink("sub/file", scene.path("rootfs/new/link"))?;
+    for (name, mode) in [("sub", 0o750), ("tool", 0o4711)] {
+        let path = scene.path("rootfs/new").join(name);
+        std::os::unix::fs::chown(&path, Some(7), Some(7))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+const DROPS: Known = &[
+    ("runc", "1.1 drops what the mount had"),
+    ("crun", "drops what the mount had"),
+];
+
+const LAYERS: usize = 50;
+
+/// Where layer `n` is: a hundred bytes of path.
+fn layer(scene: &Scene<'_>, n: usize) -> String {
+    scene
+        .path(&format!("{}{n}", "l".repeat(100)))
+        .display()
+        .to_string()
+}
+
+fn layers(scene: &mut Scene<'_>) -> Check {
+    for n in 0..LAYERS {
+        scene.file(
+            &format!("{}{n}/{n}", "l".repeat(100)),
+            &format!("layer {n}\n"),
+        )?;
+    }
+    Ok(())
+}
+
+fn overlay(scene: &Scene<'_>, config: &mut serde_json::Value, count: usize) {
+    let layers: Vec<_> = (0..count).map(|n| layer(scene, n)).collect();
+    let option = format!("lowerdir={}", layers.join(":"));
+    mount(config, "/new", "overlay", "overlay", &[&option]);
+}
 
 pub(crate) const PROPERTIES: &[Property] = &[
     filesystem!(
@@ -299,6 +343,103 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
+        // In their order: a slave that has peers of its own.
+        name: "mounts.options.propagation.several",
+        prepare: shared_source,
+        set: |_, config| {
+            set(config, "/linux/rootfsPropagation", json!("rslave"));
+            bind(config, &["rbind", "rslave", "rshared"]);
+        },
+        strip: |config| strip_option(config, "rshared"),
+        probe: Probe::Script(DATA),
+        expect: Expect::That(|_, line| line.contains(" master:") && line.contains(" shared:")),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.options.unbindable",
+        prepare: source,
+        set: |_, config| bind(config, &["rbind", "unbindable"]),
+        strip: |config| strip_option(config, "unbindable"),
+        probe: Probe::Script(DATA),
+        expect: Expect::Has(" unbindable "),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.options.remount",
+        prepare: source,
+        set: |_, config| {
+            bind(config, &["bind", "nosuid"]);
+            bind(config, &["bind", "remount", "ro"]);
+        },
+        strip: |config| drop(config["mounts"].as_array_mut().map(Vec::pop)),
+        probe: Probe::Script("touch /data/new; grep ' /data ' /proc/mounts"),
+        expect: Expect::That(|_, seen| seen.contains("Read-only") && seen.contains("nosuid")),
+        known: DROPS,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.options.remount.filesystem",
+        set: |_, config| {
+            mount(config, "/new", "tmpfs", "tmpfs", &["size=1m", "nosuid"]);
+            mount(config, "/new", "tmpfs", "tmpfs", &["remount", "size=2m"]);
+        },
+        strip: |config| drop(config["mounts"].as_array_mut().map(Vec::pop)),
+        probe: Probe::Script("df -k /new | tail -1 | awk '{print $2}'"),
+        expect: Expect::Is("2048"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.tmpfs.tmpcopyup",
+        prepare: copied_source,
+        set: |_, config| mount(config, "/new", "tmpfs", "tmpfs", &["nosuid", "tmpcopyup"]),
+        strip: |config| strip_option(config, "tmpcopyup"),
+        probe: Probe::Script(
+            "grep -q ' /new tmpfs ' /proc/mounts && cat /new/sub/file && cat /new/link && stat -c %a:%u /new/sub /new/tool; touch /new/x",
+        ),
+        expect: Expect::Is("from inside\nfrom inside\n750:7\n4711:7"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.tmpfs.tmpcopyup.ro",
+        prepare: copied_source,
+        set: |_, config| mount(config, "/new", "tmpfs", "tmpfs", &["ro", "tmpcopyup"]),
+        strip: |config| strip_option(config, "tmpcopyup"),
+        probe: Probe::Script("cat /new/sub/file; touch /new/x"),
+        expect: Expect::That(|_, seen| seen.contains("from inside") && seen.contains("Read-only")),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.overlay",
+        prepare: layers,
+        set: |scene, config| overlay(scene, config, 2),
+        strip: |config| unmount(config, "/new"),
+        probe: Probe::Script("cat /new/0 /new/1"),
+        expect: Expect::Is("layer 0\nlayer 1"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.overlay.beyond-fsconfig",
+        prepare: layers,
+        set: |scene, config| overlay(scene, config, 10),
+        strip: |config| unmount(config, "/new"),
+        probe: Probe::Script("cat /new/0 /new/9"),
+        expect: Expect::Is("layer 0\nlayer 9"),
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.overlay.beyond-a-page",
+        prepare: layers,
+        set: |scene, config| overlay(scene, config, LAYERS),
+        strip: |config| unmount(config, "/new"),
+        probe: Probe::Script("cat /new/0 /new/49"),
+        expect: Expect::Is("layer 0\nlayer 49"),
+        known: &[
+            ("runc", "mount(2) takes a page of options"),
+            ("crun", "mount(2) takes a page of options"),
+        ],
+        ..PROPERTY
+    },
+    Property {
         name: "mounts.order",
         prepare: source,
         set: |_, config| {
@@ -332,6 +473,19 @@ pub(crate) const PROPERTIES: &[Property] = &[
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("mounts.destination.symlink-stays-inside", symlink_inside),
     scenario("mounts.destination.dotdot-stays-inside", dotdot_inside),
+    scenario("mounts.destination.links-of-every-kind", links),
+    scenario("mounts.destination.link-into-proc", link_into_proc).deviates(&[
+        ("runc", "1.1 looks at the name only"),
+        ("crun", "mounts anywhere"),
+    ]),
+    scenario("mounts.tmpfs.takes-the-directorys-mode", tmpfs_mode).deviates(&[
+        ("runc", "1.1 lets the directory's mode win over the option"),
+        ("crun", "leaves the kernel's default"),
+    ]),
+    scenario("linux.rootfsPropagation.values", root_propagation).deviates(&[(
+        "runc",
+        "1.1 sets it on the old root, whose clone is made private again",
+    )]),
     scenario("mounts.options.table", option_table),
 ];
 
@@ -366,6 +520,72 @@ fn dotdot_inside(scene: &mut Scene<'_>) -> Check {
         !std::path::Path::new("/made").exists(),
         "the mount point was made on the host"
     );
+    Ok(())
+}
+
+/// Through, below and beside links: absolute, relative, chained, climbing.
+fn links(scene: &mut Scene<'_>) -> Check {
+    scene.file("rootfs/real/deep/there", "")?;
+    scene.file("src/file", "from outside\n")?;
+    for (contents, name) in [
+        ("/real", "absolute"),
+        ("real/deep", "relative"),
+        ("/absolute/deep", "chained"),
+        ("../../../../real/deep", "climbing"),
+    ] {
+        symlink(contents, scene.path("rootfs").join(name))?;
+    }
+    for destination in [
+        "/absolute/a",
+        "/relative/b",
+        "/chained/c",
+        "/climbing/d",
+        "/relative/../../../e",
+    ] {
+        mount(
+            &mut scene.config,
+            destination,
+            "bind",
+            "src/file",
+            &["bind"],
+        );
+    }
+    scene.script("cat /real/a /real/deep/b /real/deep/c /real/deep/d; ls /e");
+    let ran = scene.run()?;
+    ensure!(ran.ok(), "{}", ran.story());
+    ensure!(
+        ran.stdout == "from outside\n".repeat(4) + "/e\n",
+        "{}",
+        ran.story()
+    );
+    ensure!(!std::path::Path::new("/e").exists(), "made on the host");
+    Ok(())
+}
+
+/// What would be read from /proc must not be led astray by another name for it.
+fn link_into_proc(scene: &mut Scene<'_>) -> Check {
+    symlink("/proc", scene.path("rootfs/link"))?;
+    mount(&mut scene.config, "/link/sys", "tmpfs", "tmpfs", &[]);
+    let ran = scene.try_create()?;
+    ensure!(!ran.ok(), "mounted in /proc: {}", ran.story());
+    let left = scene.left_behind();
+    ensure!(left.is_empty(), "left: {left:?}");
+    Ok(())
+}
+
+/// De facto: unless the options say otherwise.
+fn tmpfs_mode(scene: &mut Scene<'_>) -> Check {
+    for (name, mode) in [("one", 0o711), ("two", 0o1770), ("three", 0o700)] {
+        let path = scene.path("rootfs").join(name);
+        fs::create_dir(&path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    mount(&mut scene.config, "/one", "tmpfs", "tmpfs", &["nosuid"]);
+    mount(&mut scene.config, "/two", "tmpfs", "tmpfs", &[]);
+    mount(&mut scene.config, "/three", "tmpfs", "tmpfs", &["mode=751"]);
+    scene.script("stat -c %a /one /two /three");
+    let ran = scene.run()?;
+    ensure!(ran.stdout == "711\n1770\n751\n", "{}", ran.story());
     Ok(())
 }
 
@@ -420,5 +640,32 @@ fn option_table(scene: &mut Scene<'_>) -> Check {
         "strictatime has no effect: {}",
         ran.stdout
     );
+    Ok(())
+}
+
+/// What the propagation fields of the root's own line must hold. Nothing on the host is shared with
+/// it here, so that a slave has no master.
+fn root_propagation(scene: &mut Scene<'_>) -> Check {
+    for (value, shared, unbindable) in [
+        ("shared", true, false),
+        ("rshared", true, false),
+        ("slave", false, false),
+        ("rslave", false, false),
+        ("private", false, false),
+        ("rprivate", false, false),
+        ("unbindable", false, true),
+        ("runbindable", false, true),
+    ] {
+        set(&mut scene.config, "/linux/rootfsPropagation", json!(value));
+        scene.script("grep '/rootfs / ' /proc/self/mountinfo");
+        let ran = scene.run()?;
+        ensure!(ran.ok(), "{value}: {}", ran.story());
+        ensure!(
+            ran.stdout.contains(" shared:") == shared
+                && ran.stdout.contains(" unbindable ") == unbindable,
+            "{value}: {}",
+            ran.story()
+        );
+    }
     Ok(())
 }

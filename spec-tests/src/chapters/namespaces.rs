@@ -289,6 +289,48 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
+        name: "linux.sysctl.slashes",
+        set: |_, config| {
+            set(
+                config,
+                "/linux/sysctl",
+                json!({ "net/ipv4/conf/lo/forwarding": "1" }),
+            )
+        },
+        strip: |config| strip(config, "/linux/sysctl"),
+        probe: Probe::Script("cat /proc/sys/net/ipv4/conf/lo/forwarding"),
+        expect: Expect::Is("1"),
+        ..PROPERTY
+    },
+    Property {
+        name: "linux.sysctl.user",
+        set: |_, config| {
+            user_namespace(config);
+            set(
+                config,
+                "/linux/sysctl",
+                json!({ "user.max_user_namespaces": "5" }),
+            );
+        },
+        strip: |config| strip(config, "/linux/sysctl"),
+        probe: Probe::Script("cat /proc/sys/user/max_user_namespaces"),
+        expect: Expect::Is("5"),
+        known: &[("runc", "refuses them"), ("crun", "refuses them")],
+        ..PROPERTY
+    },
+    Property {
+        // Written before it can't be any more.
+        name: "linux.sysctl.read-only",
+        set: |_, config| {
+            set(config, "/linux/sysctl", json!({ "kernel.shmmni": "99" }));
+            set(config, "/linux/readonlyPaths", json!(["/proc/sys"]));
+        },
+        strip: |config| strip(config, "/linux/sysctl"),
+        probe: Probe::Script("cat /proc/sys/kernel/shmmni"),
+        expect: Expect::Is("99"),
+        ..PROPERTY
+    },
+    Property {
         name: "linux.sysctl.network",
         set: |_, config| {
             set(

@@ -251,6 +251,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("process.args.searched-in-path", searched),
     scenario("process.env.exact", exact_env),
     scenario("process.env.home", home),
+    scenario("process.env.home.not-found", home_not_found),
+    scenario("process.env.last-one-wins", last_one_wins),
     scenario(
         "process.capabilities.unknown-is-no-error",
         unknown_capability,
@@ -303,6 +305,36 @@ fn home(scene: &mut Scene<'_>) -> Check {
     scene.script("echo $HOME");
     let ran = scene.run()?;
     ensure!(ran.stdout.trim() == "/home/user", "{}", ran.story());
+    Ok(())
+}
+
+/// A user without a line has the root directory.
+fn home_not_found(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/process/user",
+        json!({ "uid": 77, "gid": 77 }),
+    );
+    scene.script("echo $HOME");
+    let ran = scene.run()?;
+    ensure!(ran.stdout.trim() == "/", "{}", ran.story());
+    Ok(())
+}
+
+/// De facto: of an entry given twice the last one counts.
+fn last_one_wins(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/process/env",
+        json!(["A=1", "PATH=/nowhere", "HOME=/tmp", "PATH=/bin", "A=2"]),
+    );
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["sh", "-c", "echo $A $HOME"]),
+    );
+    let ran = scene.run()?;
+    ensure!(ran.stdout.trim() == "2 /tmp", "{}", ran.story());
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )
     }),
     scenario("start.program-vanished", vanished),
+    scenario("start.hostile-passwd", hostile_passwd),
     scenario("start.init-killed", killed),
     scenario("start.init-killed-before-it-hears", killed_before_it_hears),
     scenario("start.seccomp.kills-execve", |scene| {
@@ -54,6 +55,39 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "sets the limit on an init that has grown beyond it")])
         .on(View::V1),
 ];
+
+/// A list of users that is none must neither hold us nor be read for ever.
+fn hostile_passwd(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    scene.script("echo $HOME");
+    let passwd = scene.path("rootfs/etc/passwd").display().to_string();
+    let outside = scene.path("outside").display().to_string();
+    fs::write(&outside, "root:x:0:0::/outside:\n")?;
+    for make in [
+        format!("mkfifo {passwd}"),
+        format!("truncate -s 4G {passwd}"),
+        format!("ln -s /dev/zero {passwd}"),
+        format!("ln -s passwd {passwd}"),
+        format!("ln -s {outside} {passwd}"),
+        format!("mkdir {passwd}"),
+        format!("mknod {passwd} c 1 5"),
+    ] {
+        let script = format!("rm -f {passwd}; {make}");
+        let made = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .status()?;
+        ensure!(made.success(), "{make}");
+        let ran = scene.run()?;
+        ensure!(
+            ran.ok() && ran.stdout.trim() == "/",
+            "{make}: {}",
+            ran.story()
+        );
+        ensure!(ran.took.as_millis() < 1000, "{make}: took {:?}", ran.took);
+        let _ = fs::remove_dir(&passwd); // where it is one
+    }
+    Ok(())
+}
 
 /// The one line, and a container that is no more than stopped.
 fn fails(scene: &Scene<'_>, place: &str) -> Check {
