@@ -19,9 +19,11 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-tools ca-certificates
+DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust bench soak check fuzz packages-build packages-test clean
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker bench soak check fuzz \
+	packages-build packages-test packages-docker clean
 
 build: packages-build
 	cargo build --release --locked -p longshore-shim --target $(TRIPLE)
@@ -34,7 +36,7 @@ demo: build packages-test
 	demo/run
 
 # Everything CI runs, in its order: fast things first.
-test: build packages-test check test-unit test-spec test-robust
+test: build packages-test check test-unit test-spec test-robust test-docker
 
 test-unit:
 	cargo test --locked --workspace --exclude longshore-init
@@ -50,6 +52,11 @@ test-spec: build build-spec
 
 test-robust: build build-spec
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore
+
+# A dockerd of its own, with longshore as its default runtime; the same with runc as the control.
+test-docker: build build-spec packages-test packages-docker
+	$(TOOLS)/docker-tests --runtime $(CURDIR)/bin/longshore
+	$(TOOLS)/docker-tests --runtime "$$(command -v $(RUNC))"
 
 bench: build packages-test
 	cargo build --release --locked -p longshore-benches
@@ -77,6 +84,9 @@ packages-build:
 
 packages-test:
 	@scripts/packages $(TEST_PACKAGES)
+
+packages-docker:
+	@scripts/packages $(DOCKER_PACKAGES)
 
 clean:
 	cargo clean

@@ -31,6 +31,7 @@ mod cgroup;
 mod config;
 mod container;
 mod error;
+mod features;
 pub mod foreground;
 mod host;
 #[cfg(feature = "_internals")]
@@ -51,6 +52,7 @@ pub use container::{
     timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
+pub use features::features;
 pub use oci_spec;
 pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};
 

@@ -12,7 +12,7 @@
 //! `socket`) come near these, so they are not refused; the sets with LT, LE,
 //! GE and GT that it gets wrong, or never finishes, are.
 
-mod names;
+pub(crate) mod names;
 #[cfg(test)]
 mod tests;
 

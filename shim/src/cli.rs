@@ -192,6 +192,14 @@ const COMMANDS: &[Command] = &[
         verbatim: true,
     },
     Command {
+        name: "features",
+        arguments: "",
+        count: (0, 0),
+        help: "print what this runtime can do",
+        flags: &[],
+        verbatim: false,
+    },
+    Command {
         name: "kill",
         arguments: "ID [SIGNAL]",
         count: (1, 2),
@@ -287,6 +295,17 @@ const COMMANDS: &[Command] = &[
                 "do not delete the container when it has ended",
             ),
             switch("no-subreaper", None, "do not adopt the container's orphans"),
+        ],
+        verbatim: false,
+    },
+    Command {
+        name: "spec",
+        arguments: "",
+        count: (0, 0),
+        help: "write a config.json to start from",
+        flags: &[
+            BUNDLE,
+            switch("rootless", None, "for a container without root on the host"),
         ],
         verbatim: false,
     },

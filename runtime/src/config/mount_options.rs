@@ -183,6 +183,14 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("unbindable", Effect::Propagation(ms::UNBINDABLE)),
 ];
 
+/// The words that this release does, in their order: sorted.
+pub(crate) fn words() -> Vec<&'static str> {
+    let done = OPTIONS
+        .iter()
+        .filter(|(_, effect)| !matches!(effect, Unsupported));
+    done.map(|(word, _)| *word).collect()
+}
+
 /// Attributes and the mount(2) flags that mean the same, with the names a plan prints.
 pub(crate) const ATTRIBUTES: [(u64, u64, &str); 6] = [
     (attr::RDONLY, ms::RDONLY, "ro"),

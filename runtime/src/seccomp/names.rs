@@ -98,7 +98,6 @@ const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 
 /// The architectures that a filter of this host can hold: libseccomp must know
 /// them, and their byte order must be the host's.
-#[allow(dead_code)] // the list that `features` will print; its test runs
 pub(crate) fn architectures() -> Vec<&'static str> {
     let fits = |arch: ScmpArch| {
         let Ok(mut filter) = ScmpFilterContext::new(ScmpAction::Allow) else {

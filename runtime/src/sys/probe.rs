@@ -25,3 +25,12 @@ pub(crate) fn mount_api() -> bool {
 pub(crate) fn mount_setattr() -> bool {
     answers(libc::SYS_mount_setattr, [-1, 0, 0, 0])
 }
+
+/// A flag of seccomp(2): with it, no filter is installed, but a null one is refused for being null.
+pub(crate) fn seccomp_flag(flag: u32) -> bool {
+    const SET_MODE_FILTER: libc::c_uint = 1;
+    let none = std::ptr::null::<libc::sock_fprog>();
+    // SAFETY: the null pointer is what the kernel refuses (EFAULT) after it has looked at the flag.
+    let set = unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flag, none) };
+    set < 0 && Errno::last() == Errno::EFAULT
+}

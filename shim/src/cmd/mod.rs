@@ -7,6 +7,7 @@ mod kill;
 mod list;
 mod pause;
 mod plan;
+mod spec;
 mod start;
 mod state;
 
@@ -108,6 +109,12 @@ fn inside(error: longshore::Error, what: &str) -> Failure {
 
 /// Runs a command; its exit status.
 pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+    // These two need no state root.
+    match invocation.command {
+        "features" => return spec::features(),
+        "spec" => return spec::spec(invocation),
+        _ => {}
+    }
     let runtime = runtime(invocation)?;
     match invocation.command {
         "create" => create::create(&runtime, invocation, log, preserved),

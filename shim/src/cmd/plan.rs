@@ -13,10 +13,8 @@ pub(crate) fn plan(
     preserved: Vec<OwnedFd>,
 ) -> Outcome {
     let mut builder = create::builder(runtime, invocation, preserved)?;
-    // A plan connects to nothing; whether there will be a terminal is all it asks.
-    if invocation.has("console-socket") {
-        builder = builder.pty();
-    }
+    // A plan connects to nothing: if the config asks for a terminal, there will be somebody to take it.
+    builder = builder.pty_if_asked();
     let plan = builder.plan()?;
     plan.warnings()
         .iter()
