@@ -35,8 +35,8 @@ impl Workshop {
         self.dir.join(name).display().to_string()
     }
 
-    /// Writes the two bundles, whose payload ends at once and waits. On cgroup2
-    /// they have a cgroup namespace, as `runc spec` gives there.
+    /// Writes the bundles: payloads that end at once and wait, and what dockerd 20.10 asks for, its hooks left out,
+    /// with and without its seccomp profile. On cgroup2 the first two have a cgroup namespace, as `runc spec` gives there.
     pub(crate) fn bundles(&self, cgroup2: bool) -> Result<(), String> {
         let mut config: Value = serde_json::from_str(include_str!("../config.json"))
             .map_err(|error| error.to_string())?;
@@ -49,12 +49,28 @@ impl Workshop {
             ("waits", json!(["/payload", "wait"])),
         ] {
             config["process"]["args"] = args;
-            let bundle = self.dir.join(name);
-            let written = fs::create_dir_all(&bundle)
-                .and_then(|()| fs::write(bundle.join("config.json"), config.to_string()));
-            written.map_err(|error| format!("{}: {error}", bundle.display()))?;
+            self.bundle(name, &config)?;
         }
-        Ok(())
+        let mut docker: Value = serde_json::from_str(include_str!("../docker.json"))
+            .map_err(|error| error.to_string())?;
+        docker["root"]["path"] = json!(self.path("rootfs"));
+        for mount in docker["mounts"].as_array_mut().into_iter().flatten() {
+            if mount["type"] == "bind" {
+                mount["source"] = json!(self.path("payload.c"));
+            }
+        }
+        self.bundle("docker", &docker)?;
+        if let Some(linux) = docker["linux"].as_object_mut() {
+            linux.remove("seccomp");
+        }
+        self.bundle("docker-unfiltered", &docker)
+    }
+
+    fn bundle(&self, name: &str, config: &Value) -> Result<(), String> {
+        let bundle = self.dir.join(name);
+        let written = fs::create_dir_all(&bundle)
+            .and_then(|()| fs::write(bundle.join("config.json"), config.to_string()));
+        written.map_err(|error| format!("{}: {error}", bundle.display()))
     }
 
     fn compile(&self, name: &str, source: &str, compilers: &[&str]) -> Result<(), String> {

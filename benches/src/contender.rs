@@ -38,26 +38,48 @@ pub(crate) struct Group {
     pub operations: &'static [&'static str],
     /// Whether the floor and the library can do it.
     pub only_run: bool,
+    /// Whether it makes sense without controllers.
+    pub on_cgroup2: bool,
     /// Does it once.
     round: fn(&mut Contender, &Workshop) -> Result<Vec<Sample>, String>,
 }
+
+/// What dockerd asks for: with its filter compiled before, without one, with one that nobody has compiled yet.
+pub(crate) const DOCKER: &str = "run, Docker's config";
+pub(crate) const UNFILTERED: &str = "run, Docker's config without seccomp";
+const COLD: &str = "run, Docker's config, filter not cached";
 
 /// The rows of a table.
 pub(crate) const GROUPS: &[Group] = &[
     Group {
         operations: &["run"],
         only_run: true,
+        on_cgroup2: true,
         round: Contender::run,
     },
     Group {
         operations: &["create", "start", "delete"],
         only_run: false,
+        on_cgroup2: true,
         round: Contender::life,
     },
     Group {
         operations: &["delete -f of a running container"],
         only_run: false,
+        on_cgroup2: true,
         round: Contender::delete_running,
+    },
+    Group {
+        operations: &["exec"],
+        only_run: false,
+        on_cgroup2: true,
+        round: Contender::exec,
+    },
+    Group {
+        operations: &[DOCKER, UNFILTERED, COLD],
+        only_run: false,
+        on_cgroup2: false,
+        round: Contender::docker,
     },
 ];
 
@@ -161,6 +183,36 @@ impl Contender {
         let delete = measure(self.call(shop).args(["delete", "-f", "bench"]))?;
         reap(shop)?;
         Ok(vec![delete])
+    }
+
+    fn exec(&mut self, shop: &Workshop) -> Result<Vec<Sample>, String> {
+        self.create(shop, "waits")?;
+        measure(self.call(shop).args(["start", "bench"]))?;
+        let exec = measure(self.call(shop).args(["exec", "bench", "/payload"]))?;
+        measure(self.call(shop).args(["delete", "-f", "bench"]))?;
+        reap(shop)?;
+        Ok(vec![exec])
+    }
+
+    fn docker(&mut self, shop: &Workshop) -> Result<Vec<Sample>, String> {
+        let mut samples = Vec::new();
+        let cache = format!("state-{}/.cache", self.name);
+        for (bundle, cached) in [
+            ("docker", true),
+            ("docker-unfiltered", true),
+            ("docker", false),
+        ] {
+            if !cached {
+                let _ = fs::remove_dir_all(shop.path(&cache)); // runc has none
+            }
+            samples.push(measure(self.call(shop).args([
+                "run",
+                "--bundle",
+                &shop.path(bundle),
+                "bench",
+            ]))?);
+        }
+        Ok(samples)
     }
 
     fn create(&self, shop: &Workshop, bundle: &str) -> Result<Sample, String> {

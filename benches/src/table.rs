@@ -34,9 +34,10 @@ impl Table {
         contenders: &mut [Contender],
         shop: &Workshop,
         runs: usize,
+        cgroup2: bool,
     ) -> Result<Table, String> {
         let mut table = Table::default();
-        for group in GROUPS {
+        for group in GROUPS.iter().filter(|group| group.on_cgroup2 || !cgroup2) {
             let rows = quiet(group, contenders, shop, runs)?;
             table.rows.extend(rows);
         }
