@@ -12,6 +12,7 @@
 //! `socket`) come near these, so they are not refused; the sets with LT, LE,
 //! GE and GT that it gets wrong, or never finishes, are.
 
+mod cache;
 pub(crate) mod names;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Once;
 
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
@@ -38,8 +40,38 @@ pub(crate) struct Filter {
     pub(crate) program: Vec<u8>,
     /// For seccomp(2): SECCOMP_FILTER_FLAG_*.
     pub(crate) flags: u32,
-    /// How many rules libseccomp was given.
-    pub(crate) rules: usize,
+}
+
+/// As `compile`, or from the cache in the state root.
+pub(crate) fn cached(seccomp: &Seccomp, state_root: &Path) -> Result<Filter, Error> {
+    let Some(dir) = cache::open(state_root) else {
+        return compile(seccomp);
+    };
+    let key = key(seccomp)?;
+    if let Some(program) = cache::get(&dir, &key) {
+        let flags = flags(seccomp.flags.as_deref())?;
+        return Ok(Filter { program, flags });
+    }
+    let filter = compile(seccomp)?;
+    cache::put(&dir, &key, &filter.program);
+    Ok(filter)
+}
+
+/// The number is of how this module turns rules into libseccomp's: it goes up
+/// with every change to that.
+const FORMAT: u32 = 1;
+
+/// All that decides what the program is, each part of the configuration too.
+fn key(seccomp: &Seccomp) -> Result<String, Error> {
+    detect();
+    let version = libseccomp::ScmpVersion::current().map_err(|error| {
+        Error::unsupported(
+            "linux.seccomp",
+            format!("libseccomp has no version: {error}"),
+        )
+    })?;
+    let (arch, api) = (std::env::consts::ARCH, libseccomp::get_api());
+    Ok(format!("{FORMAT} {version:?} {api} {arch} {seccomp:?}"))
 }
 
 /// Compiles a filter; an error names the property that can't be honoured.
@@ -60,17 +92,12 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Filter, Error> {
         filter,
         default,
         seen: HashMap::new(),
-        rules: 0,
     };
     for (index, rule) in seccomp.syscalls.iter().enumerate() {
         builder.add(rule, &format!("linux.seccomp.syscalls[{index}]"))?;
     }
     let program = export(&builder.filter)?;
-    Ok(Filter {
-        program,
-        flags,
-        rules: builder.rules,
-    })
+    Ok(Filter { program, flags })
 }
 
 /// Without the key, SPEC_ALLOW: what a filter costs by default since Linux
@@ -98,14 +125,18 @@ fn flags(names: Option<&[String]>) -> Result<u32, Error> {
 }
 
 fn context(default: ScmpAction) -> Result<ScmpFilterContext, Error> {
-    // libseccomp finds out what the kernel can do at the first context, into
-    // plain globals: let one thread do it before all others look.
-    static DETECT: Once = Once::new();
-    DETECT.call_once(|| drop(ScmpFilterContext::new(ScmpAction::Allow)));
+    detect();
     ScmpFilterContext::new(default).map_err(|error| {
         let message = format!("the kernel can't do this action: {error}");
         Error::unsupported("linux.seccomp.defaultAction", message)
     })
+}
+
+/// libseccomp finds out what the kernel can do at the first call, into plain
+/// globals: let one thread do it before all others look.
+fn detect() {
+    static DETECT: Once = Once::new();
+    DETECT.call_once(|| drop(ScmpFilterContext::new(ScmpAction::Allow)));
 }
 
 fn add_architecture(filter: &mut ScmpFilterContext, name: &str) -> Result<(), Error> {
@@ -130,7 +161,6 @@ struct Builder {
     default: ScmpAction,
     /// For `refuse_miscompiled`.
     seen: HashMap<ScmpSyscall, Seen>,
-    rules: usize,
 }
 
 impl Builder {
@@ -158,7 +188,6 @@ impl Builder {
                     let message = format!("{name} can't have this rule: {error}");
                     Error::config(format!("{path}.names[{index}]"), message)
                 })?;
-                self.rules += 1;
             }
         }
         Ok(())

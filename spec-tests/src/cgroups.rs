@@ -37,6 +37,15 @@ pub(crate) fn read(controller: &str, cgroup: &str, file: &str) -> std::io::Resul
     fs::read_to_string(root.join(cgroup.trim_start_matches('/')).join(file))
 }
 
+/// Whether the host has a controller, in a v1 hierarchy or in the one hierarchy.
+pub(crate) fn has(controller: &str) -> bool {
+    let all = fs::read_to_string(Path::new(MOUNT).join("cgroup.controllers"));
+    match all {
+        Ok(all) => all.split_whitespace().any(|name| name == controller),
+        Err(_) => !controller.is_empty() && Path::new(MOUNT).join(controller).exists(),
+    }
+}
+
 /// Whether the kernel offers a file in cgroups of the controller.
 pub(crate) fn offers(controller: &str, file: &str) -> bool {
     let root = Path::new(MOUNT).join(controller);

@@ -52,6 +52,16 @@ const CRUN: Known = &[
         "writes -1 where cgroup v1 wants max",
     ),
     ("linux.resources.unified.on-v1-is-refused", LEFTOVER),
+    ("linux.resources.unified.unknown-is-refused", LEFTOVER),
+    (
+        "linux.resources.unified.each-line",
+        "writes the value at once",
+    ),
+    ("linux.resources.cpu.burst", "1.8 writes it too early"),
+    (
+        "linux.resources.hugepageLimits.reservations",
+        "limits page faults alone",
+    ),
     ("errors.linux.resources.cpu.cpus.impossible", LEFTOVER),
     (
         "baseline.fds.preserve-fds.missing",
@@ -83,6 +93,5 @@ const CRUN: Known = &[
 
 const LONGSHORE: Known = &[
     ("linux.timeOffsets", LATER),
-    ("linux.resources.blockIO.weight", LATER),
     ("process.terminal.consoleSize", LATER),
 ];

@@ -9,17 +9,31 @@
 use crate::Error;
 use crate::config::resources::{Cpu, Memory, Resources};
 
+mod io;
+mod rest;
+
 /// One write to one control file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
-    pub(crate) controller: &'static str,
+    pub(crate) controller: String,
     pub(crate) file: String,
     pub(crate) value: String,
     /// The property it came from.
     pub(crate) config_path: String,
-    /// A kernel without this file enforces the value already: no swap
-    /// accounting and "no limit on swap".
-    pub(crate) may_miss: bool,
+    pub(crate) missing: Missing,
+    /// A file with what is in use, which the value must not be below.
+    pub(crate) usage: Option<&'static str>,
+}
+
+/// What it means that a kernel doesn't have the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It can't do what was asked.
+    Fails,
+    /// The value is in force already: no swap accounting and "no limit on swap".
+    InForce,
+    /// It has another file for it.
+    Instead { file: String, value: String },
 }
 
 /// What the compiler has to know of the host.
@@ -56,6 +70,12 @@ pub(crate) fn compile(resources: &Resources, facts: &Facts) -> Result<Vec<Write>
             cpu_v2(&resources.cpu, &mut out);
         }
     }
+    io::compile(&resources.block_io, &mut out);
+    rest::hugepages(&resources.hugepages, &mut out);
+    rest::network(&resources.network, &mut out);
+    rest::rdma(&resources.rdma, &mut out);
+    // Last: who names a file means it.
+    rest::unified(&resources.unified, &mut out);
     if out.errors.is_empty() {
         Ok(out.writes)
     } else {
@@ -67,6 +87,9 @@ const PIDS: &str = "linux.resources.pids.limit";
 const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";
 const RESERVATION: &str = "linux.resources.memory.reservation";
+const KERNEL: &str = "linux.resources.memory.kernel";
+const KERNEL_TCP: &str = "linux.resources.memory.kernelTCP";
+const HIERARCHY: &str = "linux.resources.memory.useHierarchy";
 const SWAPPINESS: &str = "linux.resources.memory.swappiness";
 const OOM: &str = "linux.resources.memory.disableOOMKiller";
 const SHARES: &str = "linux.resources.cpu.shares";
@@ -74,6 +97,8 @@ const QUOTA: &str = "linux.resources.cpu.quota";
 const PERIOD: &str = "linux.resources.cpu.period";
 const BURST: &str = "linux.resources.cpu.burst";
 const IDLE: &str = "linux.resources.cpu.idle";
+const RT_PERIOD: &str = "linux.resources.cpu.realtimePeriod";
+const RT_RUNTIME: &str = "linux.resources.cpu.realtimeRuntime";
 const CPUS: &str = "linux.resources.cpu.cpus";
 const MEMS: &str = "linux.resources.cpu.mems";
 
@@ -84,17 +109,34 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn set(&mut self, path: &str, controller: &'static str, file: &str, value: impl ToString) {
-        if !self.facts.controllers.iter().any(|name| name == controller) {
+    fn set(&mut self, path: &str, controller: &str, file: &str, value: impl ToString) {
+        let mut known = self.facts.controllers.iter();
+        // `cgroup.*` are files of every cgroup2.
+        let core = controller == "cgroup" && self.facts.version == Version::V2;
+        if !core && !known.any(|name| name == controller) {
             return self.missing(path, controller);
         }
         self.writes.push(Write {
-            controller,
+            controller: controller.to_owned(),
             file: file.to_owned(),
             value: value.to_string(),
             config_path: path.to_owned(),
-            may_miss: false,
+            missing: Missing::Fails,
+            usage: None,
         });
+    }
+
+    /// Changes the write that was just set, if the host has its controller.
+    fn amend(&mut self, change: impl FnOnce(&mut Write)) {
+        if let Some(write) = self.writes.last_mut() {
+            change(write);
+        }
+    }
+
+    /// config-linux.md#unified: what has no counterpart on v2 must be an error.
+    fn v1_only(&mut self, path: &str) {
+        self.errors
+            .push(Error::unsupported(path, "cgroup v2 has nothing like it"));
     }
 
     fn missing(&mut self, path: &str, controller: &str) {
@@ -163,6 +205,9 @@ fn limit_and_swap(memory: &Memory, out: &mut Output<'_>) -> (Option<i64>, Option
 
 fn memory_v1(memory: &Memory, out: &mut Output<'_>) {
     let (limit, swap) = limit_and_swap(memory, out);
+    if memory.use_hierarchy {
+        out.set(HIERARCHY, "memory", "memory.use_hierarchy", 1);
+    }
     // The kernel keeps limit <= memsw, which is unlimited in a new cgroup.
     if let Some(limit) = limit {
         out.set(LIMIT, "memory", "memory.limit_in_bytes", limit);
@@ -174,7 +219,9 @@ fn memory_v1(memory: &Memory, out: &mut Output<'_>) {
             "memory.memsw.limit_in_bytes",
             swap,
         );
-        out.let_last_miss(swap == -1);
+        if swap == -1 {
+            out.amend(|write| write.missing = Missing::InForce);
+        }
     }
     let reservation = out.checked(RESERVATION, memory.reservation);
     if let Some(reservation) = reservation.filter(|&value| value != 0) {
@@ -204,22 +251,30 @@ fn memory_v2(memory: &Memory, out: &mut Output<'_>) {
             "memory.swap.max",
             or_max(value),
         );
-        out.let_last_miss(value <= 0);
+        if value <= 0 {
+            out.amend(|write| write.missing = Missing::InForce);
+        }
     }
     if let Some(limit) = limit {
         out.set(LIMIT, "memory", "memory.max", or_max(limit));
+        // v1 refuses such a limit itself; v2 kills until it is kept.
+        if memory.check_before_update {
+            out.amend(|write| write.usage = Some("memory.current"));
+        }
     }
     let reservation = out.checked(RESERVATION, memory.reservation);
     if let Some(reservation) = reservation.filter(|&value| value != 0) {
         out.set(RESERVATION, "memory", "memory.low", or_max(reservation));
     }
+    // `use_hierarchy` is how v2 is.
     for (path, asked) in [
         (SWAPPINESS, memory.swappiness.is_some()),
         (OOM, memory.disable_oom_killer),
+        (KERNEL, memory.kernel.is_some_and(|limit| limit > 0)),
+        (KERNEL_TCP, memory.kernel_tcp.is_some_and(|limit| limit > 0)),
     ] {
         if asked {
-            out.errors
-                .push(Error::unsupported(path, "cgroup v2 has nothing like it"));
+            out.v1_only(path);
         }
     }
 }
@@ -246,14 +301,6 @@ fn swap_v2(limit: Option<i64>, swap: Option<i64>, out: &mut Output<'_>) -> Optio
     }
 }
 
-impl Output<'_> {
-    fn let_last_miss(&mut self, may_miss: bool) {
-        if let Some(write) = self.writes.last_mut().filter(|_| may_miss) {
-            write.may_miss = true;
-        }
-    }
-}
-
 fn cpu_v1(cpu: &Cpu, out: &mut Output<'_>) {
     idle(cpu, out);
     match cpu.shares {
@@ -272,6 +319,13 @@ fn cpu_v1(cpu: &Cpu, out: &mut Output<'_>) {
     }
     if let Some(burst) = cpu.burst {
         out.set(BURST, "cpu", "cpu.cfs_burst_us", burst);
+    }
+    // The runtime, nothing in a new cgroup, is judged by the period.
+    if let Some(period) = cpu.realtime_period.filter(|&period| period != 0) {
+        out.set(RT_PERIOD, "cpu", "cpu.rt_period_us", period);
+    }
+    if let Some(runtime) = cpu.realtime_runtime.filter(|&runtime| runtime != 0) {
+        out.set(RT_RUNTIME, "cpu", "cpu.rt_runtime_us", runtime);
     }
     cpuset(cpu, out);
 }
@@ -295,6 +349,20 @@ fn cpu_v2(cpu: &Cpu, out: &mut Output<'_>) {
     }
     if let Some(burst) = cpu.burst {
         out.set(BURST, "cpu", "cpu.max.burst", burst);
+    }
+    for (path, asked) in [
+        (
+            RT_PERIOD,
+            cpu.realtime_period.is_some_and(|period| period != 0),
+        ),
+        (
+            RT_RUNTIME,
+            cpu.realtime_runtime.is_some_and(|runtime| runtime != 0),
+        ),
+    ] {
+        if asked {
+            out.v1_only(path);
+        }
     }
     cpuset(cpu, out);
 }

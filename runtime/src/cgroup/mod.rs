@@ -40,7 +40,7 @@ use nix::fcntl::AT_FDCWD;
 pub(crate) use device_filter::program as device_program;
 pub(crate) use devices::lines as device_lines;
 pub(crate) use layout::Layout;
-pub(crate) use limits::{Facts, Version, Write, compile};
+pub(crate) use limits::{Facts, Missing, Version, Write, compile};
 pub(crate) use paths::{Directories, Directory, directories};
 
 use crate::Error;
@@ -99,6 +99,9 @@ impl Cgroup {
     /// again after the others, since many depend on each other: memory+swap is
     /// never below memory, the burst never above the quota.
     pub(crate) fn apply(&self, writes: &[Write]) -> Result<(), Error> {
+        for write in writes {
+            self.check_usage(write)?;
+        }
         let mut again = Vec::new();
         for write in writes {
             match self.write(write) {
@@ -114,13 +117,36 @@ impl Cgroup {
     }
 
     fn write(&self, write: &Write) -> Result<(), (Option<&Node>, Errno)> {
-        let Some(node) = self.controlling(write.controller) else {
+        let Some(node) = self.controlling(&write.controller) else {
             return Err((None, Errno::ENOENT));
         };
-        match dir::write_at(node.dir(), &write.file, &write.value) {
-            Err(Errno::ENOENT) if write.may_miss => Ok(()),
-            result => result.map_err(|errno| (Some(node), errno)),
+        let written = match (
+            dir::write_at(node.dir(), &write.file, &write.value),
+            &write.missing,
+        ) {
+            (Err(Errno::ENOENT), Missing::InForce) => Ok(()),
+            (Err(Errno::ENOENT), Missing::Instead { file, value }) => {
+                dir::write_at(node.dir(), file, value)
+            }
+            (written, _) => written,
+        };
+        written.map_err(|errno| (Some(node), errno))
+    }
+
+    /// config-linux.md#memory, checkBeforeUpdate. Before any write: nothing is half done then.
+    fn check_usage(&self, write: &Write) -> Result<(), Error> {
+        let (Some(file), Some(node)) = (write.usage, self.controlling(&write.controller)) else {
+            return Ok(());
+        };
+        let read = dir::read_at(node.dir(), file).map_err(|errno| {
+            Error::system(format!("cannot read {file}"), errno).at(&*write.config_path)
+        })?;
+        let number = |text: &str| text.trim().parse::<u64>().unwrap_or(u64::MAX); // `max`
+        if number(&write.value) < number(&read) {
+            let message = format!("{} is below the {} in use", write.value, read.trim());
+            return Err(Error::config(&*write.config_path, message));
         }
+        Ok(())
     }
 
     /// Puts device rules in force; none restrict nothing.
@@ -261,6 +287,12 @@ impl Node {
         self.dir.as_fd()
     }
 
+    /// Of cgroup2: without a controller that the host has.
+    fn lacks(&self, controller: &str) -> bool {
+        let enabled = || dir::read_at(self.dir(), "cgroup.controllers").unwrap_or_default();
+        self.place.is_v2() && !enabled().split_whitespace().any(|name| name == controller)
+    }
+
     fn rmdir(&self) -> Result<(), Errno> {
         let path = CString::new(self.place.display()).map_err(|_| Errno::EINVAL)?;
         dir::remove(AT_FDCWD, &path)
@@ -293,7 +325,7 @@ fn describe(node: Option<&Node>, write: &Write, errno: Errno) -> Error {
         None => format!("cannot set {file} to {value}: the container has no {controller} cgroup"),
         // Enabled for none of our children by some ancestor, which often
         // holds processes itself.
-        Some(node) if errno == Errno::ENOENT && node.place.is_v2() => format!(
+        Some(node) if errno == Errno::ENOENT && node.lacks(controller) => format!(
             "cannot set {file} to {value}: {} has no {controller} controller",
             node.place.display()
         ),

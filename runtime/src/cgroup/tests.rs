@@ -16,6 +16,8 @@ use super::*;
 use crate::ErrorKind;
 use crate::config::resources::Resources;
 
+mod changes;
+
 /// Runs a test against each version of cgroups that this host can show.
 fn on_hosts(test: fn(&Layout)) {
     if !nix::unistd::geteuid().is_root() {
@@ -354,7 +356,7 @@ fn limits_are_written_and_refusals_name_their_property() {
         let writes = compile(&resources, &layout.facts()).unwrap();
         cgroup.apply(&writes).unwrap();
         let read = |w: &Write| {
-            dir::read_at(cgroup.controlling(w.controller).unwrap().dir(), &w.file).unwrap()
+            dir::read_at(cgroup.controlling(&w.controller).unwrap().dir(), &w.file).unwrap()
         };
         assert!(writes.iter().all(|write| read(write).trim() == write.value));
 
@@ -399,15 +401,16 @@ fn a_controller_that_is_not_there() {
                     .contains(controller)
             );
         }
-        let write = |may_miss| Write {
-            controller: "none",
+        let write = |missing| Write {
+            controller: "none".into(),
             file: "none.max".into(),
             value: "1".into(),
             config_path: "linux.resources.none".into(),
-            may_miss,
+            missing,
+            usage: None,
         };
-        cgroup.apply(&[write(true)]).unwrap();
-        let error = cgroup.apply(&[write(false)]).unwrap_err();
+        cgroup.apply(&[write(Missing::InForce)]).unwrap();
+        let error = cgroup.apply(&[write(Missing::Fails)]).unwrap_err();
         assert!(
             error.to_string().contains("has no none controller: ENOENT"),
             "{error}"
@@ -503,11 +506,12 @@ fn a_stopped_mount_is_no_cgroup() {
     assert_eq!(
         cgroup
             .write(&Write {
-                controller: "pids",
+                controller: "pids".into(),
                 file: "pids.max".into(),
                 value: "1".into(),
                 config_path: String::new(),
-                may_miss: false,
+                missing: Missing::Fails,
+                usage: None,
             })
             .unwrap_err()
             .1,

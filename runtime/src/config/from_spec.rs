@@ -1,11 +1,8 @@
-//! The field's types into ours: the only file that touches oci-spec's types.
+//! The field's types into ours: only here, and in `restrictions`, are oci-spec's types touched.
 //! Pure. Optional things end here: what follows asks no `Option` what its default is.
 
 use super::mount_options::{MountOptions, ms};
 use super::raw::{Raw, capability_number};
-use super::resources::{
-    Access, Cpu, DeviceKind, DeviceRule, Memory, Resources, Seccomp, SyscallArg, SyscallRule,
-};
 use super::{
     Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace,
     NamespaceKind, Process, Propagation, Rlimit, Root, Sysctl,
@@ -13,6 +10,11 @@ use super::{
 use crate::error::Error;
 use oci_spec::runtime as oci;
 use std::path::Path;
+
+mod restrictions;
+
+pub(super) use restrictions::convert_resources;
+use restrictions::{resources, seccomp};
 
 /// What engines expect when `process.user.umask` is not there.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -62,7 +64,11 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
             .as_deref()
             .map(text)
             .filter(|path| !path.is_empty()),
-        resources: resources(&linux, raw, &mut problems),
+        resources: linux
+            .resources()
+            .as_ref()
+            .map(|given| resources(given, raw, &mut problems))
+            .unwrap_or_default(),
         sysctls: sysctls(&linux, &mut problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
         rootfs_propagation: propagation(&linux, &mut problems),
@@ -401,33 +407,6 @@ fn device(given: &oci::LinuxDevice) -> Result<Device, &'static str> {
     })
 }
 
-fn resources(linux: &oci::Linux, raw: &Raw, problems: &mut Problems) -> Resources {
-    let Some(given) = linux.resources() else {
-        return Resources::default();
-    };
-    // oci-spec can't tell 0 from absent.
-    let pids_limit = raw
-        .get("linux.resources.pids.limit")
-        .and_then(serde_json::Value::as_i64);
-    let rules = given.devices().iter().flatten().enumerate();
-    let devices = rules.filter_map(|(index, rule)| match device_rule(rule) {
-        Ok(rule) => Some(rule),
-        Err(why) => {
-            problems.push(Error::config(
-                format!("linux.resources.devices[{index}]"),
-                why,
-            ));
-            None
-        }
-    });
-    Resources {
-        devices: devices.collect(),
-        memory: given.memory().as_ref().map(memory).unwrap_or_default(),
-        cpu: given.cpu().as_ref().map(cpu).unwrap_or_default(),
-        pids_limit,
-    }
-}
-
 /// In the order of their names: oci-spec knows no other.
 fn sysctls(linux: &oci::Linux, problems: &mut Problems) -> Vec<Sysctl> {
     let mut given: Vec<_> = linux.sysctl().iter().flatten().collect();
@@ -438,99 +417,6 @@ fn sysctls(linux: &oci::Linux, problems: &mut Problems) -> Vec<Sysctl> {
     parameters
         .filter_map(|parameter| parameter.map_err(|error| problems.push(error)).ok())
         .collect()
-}
-
-fn memory(given: &oci::LinuxMemory) -> Memory {
-    Memory {
-        limit: given.limit(),
-        reservation: given.reservation(),
-        swap: given.swap(),
-        swappiness: given.swappiness(),
-        disable_oom_killer: given.disable_oom_killer().unwrap_or(false),
-    }
-}
-
-fn cpu(given: &oci::LinuxCpu) -> Cpu {
-    Cpu {
-        shares: given.shares(),
-        quota: given.quota(),
-        burst: given.burst(),
-        period: given.period(),
-        idle: given.idle(),
-        cpus: given.cpus().clone().filter(|list| !list.is_empty()),
-        mems: given.mems().clone().filter(|list| !list.is_empty()),
-    }
-}
-
-fn device_rule(given: &oci::LinuxDeviceCgroup) -> Result<DeviceRule, &'static str> {
-    let kind = match given.typ().unwrap_or_default() {
-        oci::LinuxDeviceType::A => DeviceKind::All,
-        oci::LinuxDeviceType::B => DeviceKind::Block,
-        oci::LinuxDeviceType::C | oci::LinuxDeviceType::U => DeviceKind::Char,
-        oci::LinuxDeviceType::P => return Err("type must be a, b or c"),
-    };
-    // -1 is what engines write for "all".
-    let number = |number: Option<i64>| match number {
-        None | Some(-1) => Ok(None),
-        Some(number) => u32::try_from(number)
-            .map(Some)
-            .map_err(|_| "device number out of range"),
-    };
-    let access = given.access().clone().unwrap_or_else(|| "rwm".to_owned());
-    if access.is_empty() || access.chars().any(|letter| !"rwm".contains(letter)) {
-        return Err("access must be made of r, w and m");
-    }
-    let access = Access {
-        read: access.contains('r'),
-        write: access.contains('w'),
-        mknod: access.contains('m'),
-    };
-    Ok(DeviceRule {
-        allow: given.allow(),
-        kind,
-        major: number(given.major())?,
-        minor: number(given.minor())?,
-        access,
-    })
-}
-
-fn seccomp(given: &oci::LinuxSeccomp) -> Seccomp {
-    Seccomp {
-        default_action: given.default_action().to_string(),
-        default_errno: given.default_errno_ret(),
-        architectures: given
-            .architectures()
-            .iter()
-            .flatten()
-            .map(ToString::to_string)
-            .collect(),
-        flags: given
-            .flags()
-            .as_ref()
-            .map(|flags| flags.iter().map(ToString::to_string).collect()),
-        syscalls: given
-            .syscalls()
-            .iter()
-            .flatten()
-            .map(syscall_rule)
-            .collect(),
-    }
-}
-
-fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
-    let args = given.args().iter().flatten().map(|arg| SyscallArg {
-        // More than 5 is refused where the filter is built.
-        index: u32::try_from(arg.index()).unwrap_or(u32::MAX),
-        value: arg.value(),
-        value_two: arg.value_two().unwrap_or(0),
-        op: arg.op().to_string(),
-    });
-    SyscallRule {
-        names: given.names().clone(),
-        action: given.action().to_string(),
-        errno: given.errno_ret(),
-        args: args.collect(),
-    }
 }
 
 /// config-linux.md#rootfs-mount-propagation

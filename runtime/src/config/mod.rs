@@ -230,6 +230,16 @@ pub(crate) struct Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Propagation(pub(crate) u64);
 
+impl Resources {
+    /// Parses `linux.resources` alone, and what there is to say of it.
+    #[allow(dead_code)] // for `update`; its test runs
+    pub(crate) fn parse(json: &[u8]) -> Result<(Resources, Vec<String>), Vec<Error>> {
+        let raw = raw::Raw::parse_resources(json).map_err(|error| vec![error])?;
+        let resources = from_spec::convert_resources(&raw)?;
+        Ok((resources, raw.warnings))
+    }
+}
+
 impl Config {
     /// Parses and checks config.json.
     pub(crate) fn parse(json: &[u8]) -> Result<Config, Vec<Error>> {

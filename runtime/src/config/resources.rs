@@ -1,6 +1,8 @@
 //! Limits and the syscall filter as config.json asks for them, normalised.
 //! Pure data: no I/O.
 
+use std::collections::BTreeMap;
+
 /// `linux.resources`, config-linux.md#control-groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
@@ -9,6 +11,13 @@ pub(crate) struct Resources {
     pub(crate) cpu: Cpu,
     /// `None`: unset. `Some(-1)`: unlimited. `Some(0)` is a real limit.
     pub(crate) pids_limit: Option<i64>,
+    pub(crate) block_io: BlockIo,
+    pub(crate) hugepages: Vec<HugepageLimit>,
+    pub(crate) network: Network,
+    /// By device.
+    pub(crate) rdma: BTreeMap<String, Rdma>,
+    /// File and value, of cgroup v2.
+    pub(crate) unified: BTreeMap<String, String>,
 }
 
 /// `linux.resources.memory`, in bytes; -1 is unlimited.
@@ -22,6 +31,11 @@ pub(crate) struct Memory {
     pub(crate) swappiness: Option<u64>,
     /// cgroup v1 only.
     pub(crate) disable_oom_killer: bool,
+    /// cgroup v1 only, and not there any more: warned of in `raw.rs`.
+    pub(crate) kernel: Option<i64>,
+    pub(crate) kernel_tcp: Option<i64>,
+    pub(crate) use_hierarchy: bool,
+    pub(crate) check_before_update: bool,
 }
 
 /// `linux.resources.cpu`; times in microseconds.
@@ -32,8 +46,65 @@ pub(crate) struct Cpu {
     pub(crate) burst: Option<u64>,
     pub(crate) period: Option<u64>,
     pub(crate) idle: Option<i64>,
+    /// cgroup v1 only.
+    pub(crate) realtime_runtime: Option<i64>,
+    /// cgroup v1 only.
+    pub(crate) realtime_period: Option<u64>,
     pub(crate) cpus: Option<String>,
     pub(crate) mems: Option<String>,
+}
+
+/// `linux.resources.blockIO`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlockIo {
+    pub(crate) weight: Option<u16>,
+    /// cgroup v1 only.
+    pub(crate) leaf_weight: Option<u16>,
+    pub(crate) weight_devices: Vec<WeightDevice>,
+    pub(crate) read_bps: Vec<Throttle>,
+    pub(crate) write_bps: Vec<Throttle>,
+    pub(crate) read_iops: Vec<Throttle>,
+    pub(crate) write_iops: Vec<Throttle>,
+}
+
+/// One entry of `linux.resources.blockIO.weightDevice`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct WeightDevice {
+    pub(crate) major: i64,
+    pub(crate) minor: i64,
+    pub(crate) weight: Option<u16>,
+    pub(crate) leaf_weight: Option<u16>,
+}
+
+/// One entry of a `linux.resources.blockIO.throttle*Device`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Throttle {
+    pub(crate) major: i64,
+    pub(crate) minor: i64,
+    /// Bytes or operations a second.
+    pub(crate) rate: u64,
+}
+
+/// One entry of `linux.resources.hugepageLimits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HugepageLimit {
+    pub(crate) page_size: String,
+    pub(crate) limit: i64,
+}
+
+/// `linux.resources.network`: cgroup v1 only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Network {
+    pub(crate) class_id: Option<u32>,
+    /// Interface and priority.
+    pub(crate) priorities: Vec<(String, u32)>,
+}
+
+/// One device of `linux.resources.rdma`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rdma {
+    pub(crate) handles: Option<u32>,
+    pub(crate) objects: Option<u32>,
 }
 
 /// One entry of `linux.resources.devices`, applied in order.

@@ -532,7 +532,7 @@ impl Linker<'_, '_> {
         let Some(given) = &self.link.config.seccomp else {
             return Ok(());
         };
-        let filter = seccomp::compile(given)?;
+        let filter = seccomp::cached(given, self.link.state_root)?;
         self.put(
             step,
             &Op::Filter {

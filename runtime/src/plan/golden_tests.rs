@@ -16,9 +16,7 @@ fn facts(id: &str) -> Facts {
         path: id.to_owned(),
         existing: false,
     };
-    let controllers = ["cpuset", "cpu", "io", "memory", "pids"]
-        .map(str::to_owned)
-        .to_vec();
+    let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
     Facts {
         privileged: true,
         mount_api: true,
@@ -27,7 +25,7 @@ fn facts(id: &str) -> Facts {
         bounding: (1 << 41) - 1,
         cgroup: cgroup::Facts {
             version: Version::V2,
-            controllers,
+            controllers: controllers.map(str::to_owned).to_vec(),
         },
         cgroup_directories: Directories(vec![directory]),
         owned_by_user: Vec::new(),
@@ -54,6 +52,10 @@ fn on_v1(facts: &mut Facts) {
         ("cpuset", "cpuset"),
         ("memory", "memory"),
         ("pids", "pids"),
+        ("blkio", "blkio"),
+        ("hugetlb", "hugetlb"),
+        ("net_cls,net_prio", "net_cls,net_prio"),
+        ("rdma", "rdma"),
         ("name=systemd", "systemd"),
     ];
     let directory = |(controllers, name): (&str, &str)| Directory {
@@ -62,9 +64,8 @@ fn on_v1(facts: &mut Facts) {
         path: "golden".to_owned(),
         existing: false,
     };
-    let controllers = ["cpu", "cpuacct", "cpuset", "memory", "pids", "name=systemd"]
-        .map(str::to_owned)
-        .to_vec();
+    let controllers = hierarchies.iter().flat_map(|(names, _)| names.split(','));
+    let controllers = controllers.map(str::to_owned).collect();
     facts.cgroup = cgroup::Facts {
         version: Version::V1,
         controllers,

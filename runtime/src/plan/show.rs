@@ -1,6 +1,7 @@
 //! A plan as text and JSON: `longshore plan`, golden tests, the words of errors. Pure.
 
 use super::{Action, HostTask, Identity, Plan, Side, Step, Switch, TreeSource};
+use crate::cgroup::Missing;
 use crate::config::mount_options::{ATTRIBUTES, MountOptions, SUPERBLOCK, attr, ms};
 use crate::config::{IdMapping, NamespaceKind, Rlimit};
 use std::fmt;
@@ -193,7 +194,11 @@ impl fmt::Display for Action {
                 write!(f, "create cgroup {}", places.join(" "))
             }
             Action::CgroupWrite(write) => {
-                write!(f, "cgroup: {} = {}", write.file, write.value.trim_end())
+                write!(f, "cgroup: {} = {}", write.file, write.value)?;
+                match &write.missing {
+                    Missing::Instead { file, value } => write!(f, ", or {file} = {value}"),
+                    Missing::Fails | Missing::InForce => Ok(()),
+                }
             }
             Action::CgroupDevices(rules) => write!(
                 f,

@@ -124,7 +124,6 @@ fn default_and_plain_rules() {
             ("openat", &[], EPERM),
         ],
     );
-    assert_eq!(compile(&allow).unwrap().rules, 2);
 
     let mut errno = rule(&["mount"], "ERRNO", &[]);
     errno.errno = Some(38);
@@ -185,10 +184,10 @@ fn rules_that_say_what_the_default_says() {
             rule(&["read"], "ALLOW", &[]),
         ],
     );
-    assert_eq!(compile(&same).unwrap().rules, 1);
+    let less = filter("SCMP_ACT_ERRNO", same.syscalls[1..].to_vec());
+    assert_eq!(compile(&same).unwrap(), compile(&less).unwrap());
     let mut other = same.clone();
     other.syscalls[0].errno = Some(2);
-    assert_eq!(compile(&other).unwrap().rules, 2);
     check(
         &other,
         &[
@@ -278,7 +277,6 @@ fn arguments() {
             ("personality", &[1], EPERM),
         ],
     );
-    assert_eq!(compile(&any).unwrap().rules, 2);
 }
 
 /// What a condition means, without a program.

@@ -26,6 +26,54 @@ macro_rules! limit {
     };
 }
 
+/// A v1 limit on the first disk.
+macro_rules! throttle {
+    ($name:literal, $file:literal) => {
+        Property {
+            name: concat!("linux.resources.blockIO.", $name),
+            prepare: |_| disk().map(drop),
+            set: |_, config| {
+                let Ok((major, minor)) = disk() else { return };
+                let list = json!([{ "major": major, "minor": minor, "rate": 1_048_576 }]);
+                let pointer = concat!("/linux/resources/blockIO/", $name);
+                set(config, pointer, list);
+            },
+            strip: |config| strip(config, concat!("/linux/resources/blockIO/", $name)),
+            probe: Probe::Created(|scene, _| {
+                let file = concat!("blkio.throttle.", $file, "_device");
+                Ok(cgroups::read("blkio", &scene.cgroup, file)?)
+            }),
+            expect: Expect::That(|_, seen| {
+                disk().is_ok_and(|(major, minor)| seen == format!("{major}:{minor} 1048576"))
+            }),
+            view: View::V1,
+            ..PROPERTY
+        }
+    };
+}
+
+/// The numbers of some whole disk.
+fn disk() -> Check<(u32, u32)> {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let numbers = disks.filter_map(|disk| {
+        let text = fs::read_to_string(disk.path().join("dev")).ok()?;
+        let (major, minor) = text.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    // Sorted, so that each call finds the same one.
+    let first = numbers.min();
+    first.ok_or_else(|| Stop::Skip("this host has no disk".to_owned()))
+}
+
+/// A controller of this host's cgroup2.
+fn controller(name: &str) -> Check {
+    let all = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+    if all.split_whitespace().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(Stop::Skip(format!("this cgroup2 has no {name} controller")))
+}
+
 fn needs(controller: &str, file: &str) -> Check {
     if cgroups::offers(controller, file) {
         Ok(())
@@ -142,6 +190,36 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "cpu.cfs_period_us",
         "50000"
     ),
+    Property {
+        known: &[("runc", "1.1 does not know it")],
+        ..limit!(
+            "linux.resources.cpu.burst",
+            "cpu",
+            json!({ "quota": 50_000, "period": 100_000, "burst": 20_000 }),
+            "cpu",
+            "cpu.cfs_burst_us",
+            "20000"
+        )
+    },
+    Property {
+        known: &[("runc", "1.1 does not know it")],
+        ..limit!(
+            "linux.resources.cpu.idle",
+            "cpu/idle",
+            json!(1),
+            "cpu",
+            "cpu.idle",
+            "1"
+        )
+    },
+    limit!(
+        "linux.resources.cpu.realtimePeriod",
+        "cpu/realtimePeriod",
+        json!(900_000),
+        "cpu",
+        "cpu.rt_period_us",
+        "900000"
+    ),
     limit!(
         "linux.resources.cpu.cpus",
         "cpu/cpus",
@@ -194,6 +272,47 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "blkio.bfq.weight",
         "321"
     ),
+    throttle!("throttleReadBpsDevice", "read_bps"),
+    throttle!("throttleWriteBpsDevice", "write_bps"),
+    throttle!("throttleReadIOPSDevice", "read_iops"),
+    throttle!("throttleWriteIOPSDevice", "write_iops"),
+    Property {
+        prepare: |_| controller("hugetlb"),
+        view: View::V2,
+        ..limit!(
+            "linux.resources.hugepageLimits",
+            "hugepageLimits",
+            json!([{ "pageSize": "2MB", "limit": 4_194_304 }]),
+            "hugetlb",
+            "hugetlb.2MB.max",
+            "4194304"
+        )
+    },
+    Property {
+        prepare: |_| controller("hugetlb"),
+        view: View::V2,
+        known: &[("runc", "1.1 limits page faults alone")],
+        ..limit!(
+            "linux.resources.hugepageLimits.reservations",
+            "hugepageLimits",
+            json!([{ "pageSize": "2MB", "limit": 4_194_304 }]),
+            "hugetlb",
+            "hugetlb.2MB.rsvd.max",
+            "4194304"
+        )
+    },
+    Property {
+        prepare: |_| controller("hugetlb"),
+        view: View::V2,
+        ..limit!(
+            "linux.resources.unified",
+            "unified",
+            json!({ "hugetlb.2MB.max": "6291456", "cgroup.max.depth": "3" }),
+            "hugetlb",
+            "hugetlb.2MB.max",
+            "6291456"
+        )
+    },
     Property {
         // The host's list, before and after the rules: allowed is what the config allows.
         name: "linux.resources.devices.list",
@@ -243,21 +362,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         refused(scene, json!({ "unified": { "pids.max": "10" } }), "")
     })
     .on(View::V1),
-    scenario(
-        "linux.resources.memory.without-controller-is-refused",
-        |scene| {
-            refused_by_us(
-                scene,
-                json!({ "memory": { "limit": 67_108_864 } }),
-                "memory",
-            )
-        },
-    )
+    scenario("linux.resources.unified.each-line", each_line)
+        .on(View::V2)
+        .deviates(&[("runc", "1.1 writes the value at once")]),
+    scenario("linux.resources.unified.unknown-is-refused", |scene| {
+        let unknown = json!({ "unified": { "cgroup.no_such_file": "1" } });
+        refused(scene, unknown, "no_such_file")?;
+        let elsewhere = json!({ "unified": { "nosuch.max": "1" } });
+        refused(scene, elsewhere, "nosuch")?;
+        refused(
+            scene,
+            json!({ "unified": { "../cgroup.max.depth": "1" } }),
+            "",
+        )
+    })
     .on(View::V2),
-    scenario(
-        "linux.resources.pids.without-controller-is-refused",
-        |scene| refused_by_us(scene, json!({ "pids": { "limit": 100 } }), "pids"),
-    )
+    scenario("linux.resources.without-controller-is-refused", |scene| {
+        refused_by_us(scene, WITHOUT_CONTROLLER)
+    }),
+    scenario("linux.resources.of-v1-alone-is-refused", |scene| {
+        refused_by_us(scene, OF_V1_ALONE)
+    })
     .on(View::V2),
 ];
 
@@ -313,21 +438,92 @@ fn refused(scene: &mut Scene<'_>, resources: Value, words: &str) -> Check {
     scene.leaves_nothing()
 }
 
-/// A limit whose controller this host's cgroup2 lacks must not be dropped in silence.
-fn refused_by_us(scene: &mut Scene<'_>, resources: Value, controller: &str) -> Check {
-    let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
-    if controllers
-        .split_whitespace()
-        .any(|name| name == controller)
-    {
-        return Err(Stop::Skip(format!(
-            "this cgroup2 has the {controller} controller"
-        )));
-    }
+/// A limit that can't be set here must not be dropped in silence: the controller that it
+/// needs, where in `linux.resources` it stands, and the value.
+type Refusals = &'static [(&'static str, &'static str, &'static str)];
+
+const WITHOUT_CONTROLLER: Refusals = &[
+    ("memory", "memory.limit", r#"{"memory":{"limit":67108864}}"#),
+    ("pids", "pids.limit", r#"{"pids":{"limit":100}}"#),
+    (
+        "blkio io",
+        "blockIO.weight",
+        r#"{"blockIO":{"weight":100}}"#,
+    ),
+    (
+        "hugetlb",
+        "hugepageLimits[0]",
+        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#,
+    ),
+    (
+        "rdma",
+        "rdma (mlx5_1)",
+        r#"{"rdma":{"mlx5_1":{"hcaHandles":3}}}"#,
+    ),
+    (
+        "net_cls",
+        "network.classID",
+        r#"{"network":{"classID":1048577}}"#,
+    ),
+    (
+        "net_prio",
+        "network.priorities[0]",
+        r#"{"network":{"priorities":[{"name":"lo","priority":1}]}}"#,
+    ),
+];
+
+const OF_V1_ALONE: Refusals = &[
+    ("", "memory.swappiness", r#"{"memory":{"swappiness":10}}"#),
+    (
+        "",
+        "memory.disableOOMKiller",
+        r#"{"memory":{"disableOOMKiller":true}}"#,
+    ),
+    ("", "memory.kernel", r#"{"memory":{"kernel":67108864}}"#),
+    (
+        "",
+        "memory.kernelTCP",
+        r#"{"memory":{"kernelTCP":67108864}}"#,
+    ),
+    (
+        "",
+        "cpu.realtimeRuntime",
+        r#"{"cpu":{"realtimeRuntime":1000}}"#,
+    ),
+    (
+        "",
+        "cpu.realtimePeriod",
+        r#"{"cpu":{"realtimePeriod":1000000}}"#,
+    ),
+    (
+        "",
+        "blockIO.leafWeight",
+        r#"{"blockIO":{"leafWeight":100}}"#,
+    ),
+    ("", "network.classID", r#"{"network":{"classID":1048577}}"#),
+];
+
+fn refused_by_us(scene: &mut Scene<'_>, refusals: Refusals) -> Check {
     if scene.runtime().name != "longshore" {
         return Err(Stop::Skip(
-            "only longshore promises to refuse a limit without its controller".to_owned(),
+            "only longshore promises to refuse a limit that it can't set".to_owned(),
         ));
     }
-    refused(scene, resources, "linux.resources")
+    for (controllers, path, resources) in refusals {
+        if !controllers.split(' ').any(cgroups::has) {
+            let words = format!("linux.resources.{path}");
+            refused(scene, serde_json::from_str(resources)?, &words)?;
+        }
+    }
+    Ok(())
+}
+
+fn each_line(scene: &mut Scene<'_>) -> Check {
+    controller("hugetlb")?;
+    let lines = "2097152\n6291456\n";
+    scene.config["linux"]["resources"] = json!({ "unified": { "hugetlb.2MB.max": lines } });
+    scene.create()?;
+    let limit = cgroups::read("hugetlb", &scene.cgroup, "hugetlb.2MB.max")?;
+    ensure!(limit.trim() == "6291456", "two lines gave {limit}");
+    Ok(())
 }

@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         console::SCENARIOS,
         devices::SCENARIOS,
         cgroups::SCENARIOS,
+        seccomp::SCENARIOS,
         hooks::SCENARIOS,
         hooks::MORE,
         lifecycle::SCENARIOS,

@@ -3,9 +3,10 @@
 use super::*;
 
 fn facts(version: Version) -> Facts {
-    let controllers = ["cpu", "cpuset", "memory", "pids"]
-        .map(str::to_owned)
-        .to_vec();
+    let all = [
+        "cpu", "cpuset", "memory", "pids", "blkio", "io", "hugetlb", "net_cls", "net_prio", "rdma",
+    ];
+    let controllers = all.map(str::to_owned).to_vec();
     Facts {
         version,
         controllers,
@@ -16,7 +17,12 @@ fn check(version: Version, resources: &Resources, expect: &[&str]) {
     let lines: Vec<String> = match compile(resources, &facts(version)) {
         Ok(writes) => writes
             .iter()
-            .map(|w| format!("{}={}", w.file, w.value))
+            .map(|w| match &w.missing {
+                Missing::Instead { file, value } => {
+                    format!("{}={}|{file}={value}", w.file, w.value)
+                }
+                _ => format!("{}={}", w.file, w.value),
+            })
             .collect(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     };
@@ -300,5 +306,221 @@ fn every_missing_controller_is_named() {
     assert_eq!(
         errors(only(Version::Absent, ""))[0],
         "linux.resources.pids.limit: this host has no cgroups mounted"
+    );
+}
+
+/// From JSON, as `update` gives it.
+fn check_json(version: Version, json: &str, expect: &[&str]) {
+    let (resources, _) = Resources::parse(json.as_bytes()).unwrap();
+    check(version, &resources, expect);
+}
+
+#[test]
+fn block_io() {
+    let weights = r#"{"blockIO":{"weight":500,"leafWeight":0,"weightDevice":[{"major":8,"minor":0,"weight":17}]}}"#;
+    check_json(
+        Version::V1,
+        weights,
+        &[
+            "blkio.weight=500|blkio.bfq.weight=500",
+            "blkio.weight_device=8:0 17|blkio.bfq.weight_device=8:0 17",
+        ],
+    );
+    check_json(
+        Version::V2,
+        weights,
+        &[
+            "io.bfq.weight=500|io.weight=4950",
+            "io.bfq.weight=8:0 17|io.weight=8:0 71",
+        ],
+    );
+    let leaf =
+        r#"{"blockIO":{"leafWeight":10,"weightDevice":[{"major":8,"minor":0,"leafWeight":20}]}}"#;
+    let v1 = ["blkio.leaf_weight=10", "blkio.leaf_weight_device=8:0 20"];
+    check_json(Version::V1, leaf, &v1);
+    check_json(
+        Version::V2,
+        leaf,
+        &[
+            "linux.resources.blockIO.leafWeight: cgroup v2 has nothing like it",
+            "linux.resources.blockIO.weightDevice[0].leafWeight: cgroup v2 has nothing like it",
+        ],
+    );
+    let wrong = "linux.resources.blockIO.weight: 9 is not within 10 and 1000";
+    check_json(Version::V2, r#"{"blockIO":{"weight":9}}"#, &[wrong]);
+}
+
+#[test]
+fn block_io_throttles() {
+    let json = r#"{"blockIO":{
+        "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":100},{"major":8,"minor":16,"rate":0}],
+        "throttleWriteBpsDevice":[{"major":8,"minor":0,"rate":200}],
+        "throttleReadIOPSDevice":[{"major":8,"minor":0,"rate":300}],
+        "throttleWriteIOPSDevice":[{"major":8,"minor":0,"rate":18446744073709551615}]}}"#;
+    check_json(
+        Version::V1,
+        json,
+        &[
+            "blkio.throttle.read_bps_device=8:0 100",
+            "blkio.throttle.read_bps_device=8:16 0",
+            "blkio.throttle.write_bps_device=8:0 200",
+            "blkio.throttle.read_iops_device=8:0 300",
+            "blkio.throttle.write_iops_device=8:0 18446744073709551615",
+        ],
+    );
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "io.max=8:0 rbps=100",
+            "io.max=8:16 rbps=max",
+            "io.max=8:0 wbps=200",
+            "io.max=8:0 riops=300",
+            "io.max=8:0 wiops=18446744073709551615",
+        ],
+    );
+}
+
+#[test]
+fn hugepages() {
+    let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0},{"pageSize":"64KB","limit":5}]}"#;
+    check_json(
+        Version::V1,
+        json,
+        &[
+            "hugetlb.2MB.limit_in_bytes=0",
+            "hugetlb.2MB.rsvd.limit_in_bytes=0",
+            "hugetlb.64KB.limit_in_bytes=5",
+            "hugetlb.64KB.rsvd.limit_in_bytes=5",
+        ],
+    );
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "hugetlb.2MB.max=0",
+            "hugetlb.2MB.rsvd.max=0",
+            "hugetlb.64KB.max=5",
+            "hugetlb.64KB.rsvd.max=5",
+        ],
+    );
+    let wrong = r#"{"hugepageLimits":[{"pageSize":"2MB/../../x","limit":0},{"pageSize":"2MB","limit":-1}]}"#;
+    check_json(
+        Version::V2,
+        wrong,
+        &[
+            "linux.resources.hugepageLimits[0].pageSize: \"2MB/../../x\" is not a page size, such as 2MB",
+            "linux.resources.hugepageLimits[1].limit: -1 is not a limit",
+        ],
+    );
+}
+
+#[test]
+fn network_is_of_v1() {
+    let json = r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":5},{"name":"a b","priority":1}]}}"#;
+    let bad = "linux.resources.network.priorities[1].name: is not the name of an interface";
+    check_json(Version::V1, json, &[bad]);
+    check_json(
+        Version::V1,
+        r#"{"network":{"classID":1048577,"priorities":[{"name":"eth0","priority":5}]}}"#,
+        &["net_cls.classid=1048577", "net_prio.ifpriomap=eth0 5"],
+    );
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "linux.resources.network.classID: cgroup v2 has nothing like it",
+            "linux.resources.network.priorities[0]: cgroup v2 has nothing like it",
+            "linux.resources.network.priorities[1]: cgroup v2 has nothing like it",
+        ],
+    );
+    check_json(
+        Version::V2,
+        r#"{"network":{"classID":0,"priorities":[]}}"#,
+        &[],
+    );
+}
+
+#[test]
+fn rdma_is_of_both() {
+    let json = r#"{"rdma":{"mlx5_1":{"hcaHandles":3,"hcaObjects":0},"hfi1_0":{"hcaObjects":7},"none":{}}}"#;
+    for version in [Version::V1, Version::V2] {
+        let expect = [
+            "rdma.max=hfi1_0 hca_object=7",
+            "rdma.max=mlx5_1 hca_handle=3 hca_object=0",
+        ];
+        check_json(version, json, &expect);
+    }
+}
+
+#[test]
+fn unified_is_of_v2() {
+    let json = r#"{"pids":{"limit":5},"unified":{"pids.max":"10","io.max":"8:0 rbps=1\n8:16 wbps=2\n","memory.unknown":"x","cgroup.max.depth":"3"}}"#;
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "pids.max=5",
+            "cgroup.max.depth=3",
+            "io.max=8:0 rbps=1",
+            "io.max=8:16 wbps=2",
+            "memory.unknown=x",
+            "pids.max=10",
+        ],
+    );
+    check_json(
+        Version::V1,
+        json,
+        &["linux.resources.unified: this host has cgroup v1"],
+    );
+    check_json(Version::V1, r#"{"unified":{}}"#, &[]);
+    check_json(
+        Version::V2,
+        r#"{"unified":{"../memory.max":"1",".max":"1","a":"1","misc.max":"1","pids.max/x":"1"}}"#,
+        &[
+            "linux.resources.unified (../memory.max): is not CONTROLLER.PARAMETER",
+            "linux.resources.unified (.max): is not CONTROLLER.PARAMETER",
+            "linux.resources.unified (a): is not CONTROLLER.PARAMETER",
+            "linux.resources.unified (misc.max): this host's cgroup2 has no misc controller",
+            "linux.resources.unified (pids.max/x): is not CONTROLLER.PARAMETER",
+        ],
+    );
+}
+
+#[test]
+fn memory_rest() {
+    let json = r#"{"memory":{"kernel":1,"kernelTCP":2,"useHierarchy":true,"limit":9,"checkBeforeUpdate":true}}"#;
+    let v1 = ["memory.use_hierarchy=1", "memory.limit_in_bytes=9"];
+    check_json(Version::V1, json, &v1);
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "linux.resources.memory.kernel: cgroup v2 has nothing like it",
+            "linux.resources.memory.kernelTCP: cgroup v2 has nothing like it",
+        ],
+    );
+    let json = r#"{"memory":{"kernel":-1,"useHierarchy":true,"limit":9,"checkBeforeUpdate":true}}"#;
+    let (resources, warnings) = Resources::parse(json.as_bytes()).unwrap();
+    let writes = compile(&resources, &facts(Version::V2)).unwrap();
+    assert_eq!((writes.len(), writes[0].usage), (1, Some("memory.current")));
+    assert_eq!(warnings.len(), 1);
+}
+
+#[test]
+fn real_time_is_of_v1() {
+    let json = r#"{"cpu":{"realtimeRuntime":950000,"realtimePeriod":1000000}}"#;
+    check_json(
+        Version::V1,
+        json,
+        &["cpu.rt_period_us=1000000", "cpu.rt_runtime_us=950000"],
+    );
+    check_json(
+        Version::V2,
+        json,
+        &[
+            "linux.resources.cpu.realtimePeriod: cgroup v2 has nothing like it",
+            "linux.resources.cpu.realtimeRuntime: cgroup v2 has nothing like it",
+        ],
     );
 }
