@@ -196,14 +196,17 @@ impl Contender {
 
     fn docker(&mut self, shop: &Workshop) -> Result<Vec<Sample>, String> {
         let mut samples = Vec::new();
-        let cache = format!("state-{}/.cache", self.name);
         for (bundle, cached) in [
             ("docker", true),
             ("docker-unfiltered", true),
             ("docker", false),
         ] {
             if !cached {
-                let _ = fs::remove_dir_all(shop.path(&cache)); // runc has none
+                // Ours and crun's; runc has none.
+                for cache in ["@cache", ".cache"] {
+                    let cache = format!("state-{}/{cache}", self.name);
+                    let _ = fs::remove_dir_all(shop.path(&cache));
+                }
             }
             samples.push(measure(self.call(shop).args([
                 "run",

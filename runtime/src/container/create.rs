@@ -346,18 +346,26 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// The steps that init, or its clone, waits for.
+    /// The steps that init, or its clone, waits for. The limits in one go: some depend on each other.
     fn cgroup_steps(&self, cgroup: &Cgroup) -> Result<()> {
-        let steps = self.prepared.plan.steps.iter();
-        for step in steps.take_while(|step| !matches!(step.action, Action::Clone { .. })) {
-            match &step.action {
-                Action::CgroupWrite(write) => cgroup.apply(std::slice::from_ref(write))?,
-                Action::CgroupDevices(rules) => cgroup
-                    .apply_devices(rules)
-                    .map_err(|error| error.at(&step.path))?,
-                _ => continue,
+        let steps = &self.prepared.plan.steps;
+        let before_clone = || {
+            steps
+                .iter()
+                .take_while(|step| !matches!(step.action, Action::Clone { .. }))
+        };
+        let writes = before_clone().filter_map(|step| match &step.action {
+            Action::CgroupWrite(write) => Some(write.clone()),
+            _ => None,
+        });
+        cgroup.apply(&writes.collect::<Vec<_>>())?;
+        self.fault.point();
+        for step in before_clone() {
+            if let Action::CgroupDevices(rules) = &step.action {
+                let applied = cgroup.apply_devices(rules);
+                applied.map_err(|error| error.at(&step.path))?;
+                self.fault.point();
             }
-            self.fault.point();
         }
         Ok(())
     }
