@@ -213,7 +213,13 @@ fn finish(
     mut early: Option<Frame>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    progress.started(created)?;
+    // Where children are reaped at once, an init that has failed is gone already: it counts why.
+    progress
+        .started(created)
+        .map_err(|error| match read_page(&created.page).errno {
+            0 => error,
+            _ => died(created, around),
+        })?;
     let after_clone = around
         .plan
         .steps
