@@ -66,20 +66,7 @@ pub(crate) fn last_steps(
     let caps = grantable(process.capabilities, facts.bounding, warnings);
     let identity = identity(config, facts);
     if !request.exec {
-        steps.push("process", Action::WaitStart);
-    }
-    for (index, hook) in config.hooks.start_container.iter().enumerate() {
-        // De facto: without an environment of its own the hook gets the process's.
-        let environment = hook.env.clone().unwrap_or_else(|| environment(config));
-        let (bounding, inheritable) = (caps.bounding, caps.inheritable);
-        let hook = Action::StartHook {
-            hook: hook.clone(),
-            identity: identity.clone(),
-            bounding,
-            inheritable,
-            environment,
-        };
-        steps.push(format!("hooks.startContainer[{index}]"), hook);
+        start(config, caps, &identity, steps);
     }
     // In a user namespace the host has set them.
     if !process.rlimits.is_empty() && config.namespace(NamespaceKind::User).is_none() {
@@ -114,29 +101,7 @@ pub(crate) fn last_steps(
             extra: request.extra_fds,
         },
     );
-    let final_caps = Action::Capabilities {
-        effective: caps.effective,
-        permitted: caps.permitted,
-        inheritable: caps.inheritable,
-    };
-    let filter = config.seccomp.as_ref().map(|seccomp| Action::Filter {
-        rules: seccomp.syscalls.iter().map(|rule| rule.names.len()).sum(),
-        architectures: seccomp.architectures.len().max(1),
-        default_action: seccomp.default_action.clone(),
-    });
-    if process.no_new_privileges {
-        steps.push("process.capabilities", final_caps);
-        steps.push("process.noNewPrivileges", Action::NoNewPrivileges);
-        if let Some(filter) = filter {
-            steps.push("linux.seccomp", filter);
-        }
-    } else {
-        // Without no_new_privs, installing a filter needs CAP_SYS_ADMIN, so it must precede the capability drop.
-        if let Some(filter) = filter {
-            steps.push("linux.seccomp", filter);
-        }
-        steps.push("process.capabilities", final_caps);
-    }
+    give_up(config, caps, steps);
     let (name, search) = (program(config), search(config));
     let (args, environment) = (process.args.clone(), environment(config));
     steps.push(
@@ -149,6 +114,51 @@ pub(crate) fn last_steps(
             descriptor: request.program_fd,
         },
     );
+}
+
+/// The word of `start`, and what it runs first.
+fn start(config: &Config, caps: Capabilities, identity: &Identity, steps: &mut Steps) {
+    steps.push("process", Action::WaitStart);
+    for (index, hook) in config.hooks.start_container.iter().enumerate() {
+        // De facto: without an environment of its own the hook gets the process's.
+        let environment = hook.env.clone().unwrap_or_else(|| environment(config));
+        let (bounding, inheritable) = (caps.bounding, caps.inheritable);
+        let hook = Action::StartHook {
+            hook: hook.clone(),
+            identity: identity.clone(),
+            bounding,
+            inheritable,
+            environment,
+        };
+        steps.push(format!("hooks.startContainer[{index}]"), hook);
+    }
+}
+
+/// The last capabilities, no_new_privs and the filter.
+fn give_up(config: &Config, caps: Capabilities, steps: &mut Steps) {
+    let final_caps = Action::Capabilities {
+        effective: caps.effective,
+        permitted: caps.permitted,
+        inheritable: caps.inheritable,
+    };
+    let filter = config.seccomp.as_ref().map(|seccomp| Action::Filter {
+        rules: seccomp.syscalls.iter().map(|rule| rule.names.len()).sum(),
+        architectures: seccomp.architectures.len().max(1),
+        default_action: seccomp.default_action.clone(),
+    });
+    if config.process.no_new_privileges {
+        steps.push("process.capabilities", final_caps);
+        steps.push("process.noNewPrivileges", Action::NoNewPrivileges);
+        if let Some(filter) = filter {
+            steps.push("linux.seccomp", filter);
+        }
+    } else {
+        // Without no_new_privs, installing a filter needs CAP_SYS_ADMIN, so it must precede the capability drop.
+        if let Some(filter) = filter {
+            steps.push("linux.seccomp", filter);
+        }
+        steps.push("process.capabilities", final_caps);
+    }
 }
 
 /// config.md#linux-process: what can't be granted warns and is left out.
