@@ -238,7 +238,7 @@ impl Exec<'_> {
         let entry = self.container.entry()?;
         let record = self.container.record(&entry)?;
         let init = self.init(&record)?;
-        let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
+        let cgroup = joinable(&record, &init)?;
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, &cgroup)?;
         Ok(crate::Plan::new(prepared.plan))
@@ -258,7 +258,7 @@ impl Exec<'_> {
         fault.point();
         let record = container.record(&entry)?;
         let init = self.init(&record)?;
-        let cgroup = OnceCell::from(Cgroup::open(&record.cgroup, &record.nonce)?);
+        let cgroup = OnceCell::from(joinable(&record, &init)?);
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, open(&cgroup)?)?;
         let id = &container.id;
@@ -496,6 +496,10 @@ impl Progress for Watch<'_> {
     fn state(&self, _: i32) -> String {
         String::new()
     }
+}
+
+fn joinable(record: &Record, init: &Proven) -> Result<Cgroup> {
+    Cgroup::open(&record.cgroup, &record.nonce)?.for_one_more(init.stat.pid)
 }
 
 fn open(cgroup: &OnceCell<Cgroup>) -> Result<&Cgroup> {
