@@ -3,6 +3,7 @@
 
 mod bystanders;
 mod deletes;
+mod hostile;
 mod image;
 mod kills;
 mod provoked;
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
     const SCENARIOS: &[&[Scenario]] = &[
         kills::SCENARIOS,
         deletes::SCENARIOS,
+        hostile::SCENARIOS,
         races::SCENARIOS,
         starts::SCENARIOS,
         image::SCENARIOS,
