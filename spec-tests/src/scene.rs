@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -253,7 +254,7 @@ impl<'s> Scene<'s> {
         if self.used.get() {
             let mut call = self.call(&["delete", "--force", &self.id.clone()]);
             call.setup.clear();
-            let _ = call.run(); // what it leaves is found below or by the leak check
+            let _ = while_reaping(|| call.run()); // what it leaves is found below or by the leak check
         }
         self.holder = None;
         for pid in cgroups::processes(&self.cgroup) {
@@ -285,6 +286,42 @@ pub(crate) fn until(condition: impl Fn() -> bool, what: &str) -> Check {
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// Does the work, and meanwhile reaps the processes that were added to containers and became ours: the kernel
+/// keeps the init of a pid namespace until all others in it are reaped.
+pub(crate) fn while_reaping<T>(work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for pid in added_and_dead() {
+                    let _ = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)); // another thread's work, perhaps
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        let result = work();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// Zombies of ours that were in a pid namespace of their own, and not as its init.
+fn added_and_dead() -> Vec<i32> {
+    let own = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    let children = children.unwrap_or_default();
+    let pids = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok());
+    pids.filter(|pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let numbers: Vec<&str> = numbers.unwrap_or_default().split_whitespace().collect();
+        status.contains("\nState:\tZ") && numbers.len() > 1 && numbers.last() != Some(&"1")
+    })
+    .collect()
 }
 
 /// Reaps one child of ours, if it is one and ends soon.

@@ -32,12 +32,25 @@ const CRUN: crate::suite::Known = &[("crun", "ignores a console socket that is n
 const SOON: Duration = Duration::from_secs(5);
 
 /// The master side of a container's terminal.
-struct Terminal {
-    master: std::fs::File,
+pub(super) struct Terminal {
+    pub(super) master: std::fs::File,
     seen: String,
 }
 
 impl Terminal {
+    /// Takes what is sent to a console socket.
+    pub(super) fn take(listener: &UnixListener) -> Check<Terminal> {
+        ensure!(
+            sys::readable(listener.as_fd(), SOON),
+            "nobody connected to the console socket"
+        );
+        let (stream, _) = listener.accept()?;
+        Ok(Terminal {
+            master: receive(&stream)?.into(),
+            seen: String::new(),
+        })
+    }
+
     /// Creates the container with a console socket, takes the pty, starts.
     fn start(scene: &Scene<'_>) -> Check<Terminal> {
         scene.write_config()?;
@@ -46,21 +59,13 @@ impl Terminal {
         scene
             .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?
             .must()?;
-        ensure!(
-            sys::readable(listener.as_fd(), SOON),
-            "nobody connected to the console socket"
-        );
-        let (stream, _) = listener.accept()?;
-        let master = receive(&stream)?.into();
+        let terminal = Terminal::take(&listener)?;
         scene.must("start")?;
-        Ok(Terminal {
-            master,
-            seen: String::new(),
-        })
+        Ok(terminal)
     }
 
     /// Reads until the text has come.
-    fn expect(&mut self, text: &str) -> Check {
+    pub(super) fn expect(&mut self, text: &str) -> Check {
         let end = Instant::now() + SOON;
         while !self.seen.contains(text) {
             let left = end.saturating_duration_since(Instant::now());

@@ -6,6 +6,7 @@ mod console;
 mod debian;
 mod devices;
 mod errors;
+mod exec;
 mod hooks;
 mod lifecycle;
 mod masks;
@@ -45,11 +46,14 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         programs::SCENARIOS,
         debian::SCENARIOS,
         errors::SCENARIOS,
+        exec::SCENARIOS,
+        exec::PAUSES,
     ];
     [
         cases(PROPERTIES),
         cases(SCENARIOS),
         cases(&[errors::CONFIGS]),
+        cases(&[exec::ADDED]),
     ]
     .concat()
 }
