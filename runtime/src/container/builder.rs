@@ -145,6 +145,7 @@ impl ContainerBuilder {
     }
 
     /// Keeps the terminal's master: [`Container::take_terminal`](crate::Container::take_terminal). For `process.terminal`.
+    /// It has the size of standard input's, if that is one.
     pub fn pty(mut self) -> Self {
         self.pty = Pty::Yes;
         self

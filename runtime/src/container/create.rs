@@ -468,7 +468,8 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     })
 }
 
-/// Init has sent it before it said READY.
+/// Init has sent it before it said READY. It gets the size of the caller's own terminal, if there is one: later
+/// the program may have asked for it already.
 pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
     let refused = |errno| Error::system("cannot receive the terminal", errno);
     let socket: BorrowedFd<'_> = socket.as_fd();
@@ -476,8 +477,13 @@ pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
         .map_err(refused)?;
     let mut name = [0u8; 64];
     let (_, master) = socket::receive_bytes(socket, &mut name).map_err(refused)?;
-    master
-        .ok_or_else(|| Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal"))
+    let master = master.ok_or_else(|| {
+        Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal")
+    })?;
+    if let Some(stdin) = crate::sys::fd::stdio(0) {
+        crate::sys::window::copy_size(stdin, master.as_fd());
+    }
+    Ok(master)
 }
 
 /// Takes everything back unless create succeeds.

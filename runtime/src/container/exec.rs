@@ -206,7 +206,7 @@ impl Exec<'_> {
         self
     }
 
-    /// Keeps the terminal's master: [`Executed::take_terminal`].
+    /// Keeps the terminal's master: [`Executed::take_terminal`]. It has the size of standard input's, if that is one.
     pub fn pty(mut self) -> Self {
         self.pty = Pty::Yes;
         self
@@ -413,17 +413,21 @@ impl Exec<'_> {
             deadline: DEADLINE,
         };
         let created = launch::run(program, &around, &mut Watch { fault })?;
-        let executed = execute(&created, &around, prepared, fault).and_then(|()| {
+        // First the terminal: the program finds it in its size.
+        let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
+        let executed = terminal.and_then(|terminal| {
+            execute(&created, &around, prepared, fault)?;
             let path = self.pid_file.as_deref();
-            path.map_or(Ok(()), |path| write_pid_file(path, created.pid))
+            path.map_or(Ok(()), |path| write_pid_file(path, created.pid))?;
+            Ok(terminal)
         });
-        if let Err(error) = executed {
-            created.undo();
-            return Err(error);
-        }
-        let terminal = terminal
-            .map(|socket| receive_terminal(&socket))
-            .transpose()?;
+        let terminal = match executed {
+            Ok(terminal) => terminal,
+            Err(error) => {
+                created.undo();
+                return Err(error);
+            }
+        };
         Ok(Executed {
             process: Process::new(created.pid, created.pidfd, false),
             pipes,

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::config::set;
 use crate::property::{Scenario, scenario};
+use crate::runtime::Call;
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 use crate::sys;
@@ -20,6 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("process.terminal.controlling", controlling),
     scenario("process.terminal.consoleSize", size),
     scenario("process.terminal.dev-console", dev_console),
+    scenario("process.terminal.foreground", foreground),
     scenario("process.terminal.without-socket-is-refused", no_socket),
     scenario(
         "process.terminal.socket-without-terminal-is-refused",
@@ -185,4 +187,39 @@ fn not_wanted(scene: &mut Scene<'_>) -> Check {
         .finish_create(scene.create_call(&["--console-socket", &path.display().to_string()]))?;
     ensure!(!ran.ok(), "{}", ran.story());
     Ok(())
+}
+
+/// What a program says on the terminal of the runtime's caller.
+pub(super) const CALLER_SEES: &str = "stty size; tty; read line; echo \"<$line>\"; exit 5";
+
+/// From a terminal to a terminal: what script(1) shows came through two of them. The program finds the size
+/// at once.
+pub(super) fn on_the_callers_terminal(scene: &Scene<'_>, inner: Call) -> Check {
+    let words = std::iter::once(inner.program.display().to_string()).chain(inner.args.clone());
+    let quoted: Vec<String> = words
+        .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
+        .collect();
+    let command = format!("stty rows 17 cols 61; {}", quoted.join(" "));
+    scene.file("input", "ahoy\n")?;
+    let call = Call {
+        program: "script".into(),
+        args: ["-q", "-e", "-c", &command, "/dev/null"]
+            .map(str::to_owned)
+            .to_vec(),
+        stdin: Some(std::fs::File::open(scene.path("input"))?.into()),
+        ..inner
+    };
+    let ran = call.run()?;
+    ensure!(ran.code() == 5, "exit status: {}", ran.story());
+    for text in ["17 61", "/dev/", "<ahoy>"] {
+        ensure!(ran.stdout.contains(text), "no {text}: {}", ran.story());
+    }
+    Ok(())
+}
+
+fn foreground(scene: &mut Scene<'_>) -> Check {
+    set(&mut scene.config, "/process/terminal", json!(true));
+    scene.script(CALLER_SEES);
+    scene.write_config()?;
+    on_the_callers_terminal(scene, scene.call(&["run", &scene.id]))
 }

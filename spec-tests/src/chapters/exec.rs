@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::console::Terminal;
+use super::console::{CALLER_SEES, Terminal, on_the_callers_terminal};
 use crate::config::{self, set};
 use crate::holder::Holder;
 use crate::property::{Scenario, scenario};
@@ -834,40 +834,9 @@ fn console_process_file(scene: &mut Scene<'_>) -> Check {
     on_a_terminal(scene, &["--tty", "--process", &path], &[])
 }
 
-/// From a terminal to a terminal: what script(1) shows came through two of them.
 fn foreground_terminal(scene: &mut Scene<'_>) -> Check {
     sleeper(scene)?;
-    let inner = exec(
-        scene,
-        &["-t"],
-        &[
-            "sh",
-            "-c",
-            "stty size; tty; read line; echo \"<$line>\"; exit 5",
-        ],
-    );
-    let words = [inner.program.display().to_string()]
-        .into_iter()
-        .chain(inner.args.clone());
-    let quoted: Vec<String> = words
-        .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
-        .collect();
-    let command = format!("stty rows 17 cols 61; {}", quoted.join(" "));
-    scene.file("input", "ahoy\n")?;
-    let call = Call {
-        program: "script".into(),
-        args: ["-q", "-e", "-c", &command, "/dev/null"]
-            .map(str::to_owned)
-            .to_vec(),
-        stdin: Some(File::open(scene.path("input"))?.into()),
-        ..inner
-    };
-    let ran = call.run()?;
-    ensure!(ran.code() == 5, "exit status: {}", ran.story());
-    for text in ["17 61", "/dev/pts/", "<ahoy>"] {
-        ensure!(ran.stdout.contains(text), "no {text}: {}", ran.story());
-    }
-    Ok(())
+    on_the_callers_terminal(scene, exec(scene, &["-t"], &["sh", "-c", CALLER_SEES]))
 }
 
 fn detached_terminal(scene: &mut Scene<'_>) -> Check {
