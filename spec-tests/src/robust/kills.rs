@@ -1,4 +1,4 @@
-//! SIGKILL at every step of create, start and delete: after `delete --force`
+//! SIGKILL at every step of create, start, exec and delete: after `delete --force`
 //! nothing of the container is left.
 
 use std::fs;
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{alive, longshore_only};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Running};
-use crate::scene::Scene;
+use crate::scene::{Scene, while_reaping};
 use crate::suite::{Check, Stop, ensure};
 use crate::{cgroups, config, leak};
 
@@ -30,6 +30,13 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("kill.delete.every-point", |scene| {
         sweep(scene, Verb::Delete, false)
     }),
+    scenario("kill.exec.every-point", |scene| {
+        sweep(scene, Verb::Exec, false)
+    }),
+    scenario("kill.exec.every-point.user-namespace", |scene| {
+        sweep(scene, Verb::Exec, true)
+    }),
+    scenario("kill.exec.any-time", |scene| any_time(scene, Verb::Exec)),
     scenario("kill.create.any-time", |scene| {
         any_time(scene, Verb::Create)
     }),
@@ -44,6 +51,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 enum Verb {
     Create,
     Start,
+    Exec,
     Delete,
 }
 
@@ -169,6 +177,10 @@ fn prepared(scene: &Scene<'_>, verb: Verb) -> Check<Call> {
     Ok(match verb {
         Verb::Create => scene.create_call(&[]),
         Verb::Start => scene.call(&["start", &scene.id]),
+        Verb::Exec => {
+            scene.must("start")?;
+            scene.call(&["exec", &scene.id, "true"])
+        }
         Verb::Delete => {
             scene.must("start")?;
             scene.call(&["delete", "--force", &scene.id])
@@ -177,7 +189,7 @@ fn prepared(scene: &Scene<'_>, verb: Verb) -> Check<Call> {
 }
 
 /// True if it stopped, false if it ended.
-fn stopped(running: &Running) -> Check<bool> {
+pub(super) fn stopped(running: &Running) -> Check<bool> {
     let flags =
         WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
     let end = Instant::now() + LIMIT;
@@ -202,7 +214,8 @@ fn init_pid(scene: &Scene<'_>) -> Option<i32> {
 
 /// What is left once `delete --force` has had its say. What dies by itself gets a moment.
 fn leftovers(scene: &Scene<'_>, mark: &Mark, init: Option<i32>) -> Check<Vec<String>> {
-    let ran = scene.call(&["delete", "--force", &scene.id]).run()?;
+    let delete = scene.call(&["delete", "--force", &scene.id]);
+    let ran = while_reaping(|| delete.run())?;
     let mut left = Vec::new();
     if !ran.ok() {
         left.push(ran.story());
@@ -266,7 +279,7 @@ fn sweep(scene: &mut Scene<'_>, verb: Verb, user_namespace: bool) -> Check {
 }
 
 /// Thousands of calls leave thousands of files, and each call counts them.
-fn forget_output(dir: &Path) -> Check {
+pub(super) fn forget_output(dir: &Path) -> Check {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();

@@ -3,6 +3,7 @@
 
 mod bystanders;
 mod deletes;
+mod execs;
 mod hostile;
 mod image;
 mod kills;
@@ -15,7 +16,7 @@ use serde_json::json;
 use crate::config::push;
 use crate::property::Scenario;
 use crate::runtime::{Ran, Running};
-use crate::scene::{Scene, until};
+use crate::scene::{Scene, until, while_reaping};
 use crate::suite::{Case, Check, Stop, cases, ensure};
 
 /// All tests.
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         hostile::SCENARIOS,
         races::SCENARIOS,
         starts::SCENARIOS,
+        execs::SCENARIOS,
         image::SCENARIOS,
         bystanders::SCENARIOS,
     ];
@@ -59,10 +61,8 @@ fn one_line(ran: &Ran) -> Check {
 
 /// `delete --force`, then nothing may be there any more.
 fn force_delete(scene: &Scene<'_>) -> Check {
-    scene
-        .call(&["delete", "--force", &scene.id])
-        .run()?
-        .must()?;
+    let delete = scene.call(&["delete", "--force", &scene.id]);
+    while_reaping(|| delete.run())?.must()?;
     scene.leaves_nothing()
 }
 
