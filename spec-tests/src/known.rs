@@ -24,6 +24,8 @@ const PROPAGATION: &str =
 const LEFTOVER: &str = "leaves its cgroups behind when create fails";
 const TIME: &str = "1.8 fails with a time namespace";
 const WORDS: &str = "has its own words";
+const SIZE: &str = "sets the size when the program runs already";
+const AFRESH: &str = "gives an added process little of what the container's own has";
 
 const CRUN: Known = &[
     (
@@ -89,6 +91,47 @@ const CRUN: Known = &[
     ("errors.linux.devices.type", ACCEPTS),
     ("errors.linux.resources.devices.access", ACCEPTS),
     ("errors.hooks.path.missing", "exits with 255"),
+    ("process.terminal.foreground", SIZE),
+    ("exec.tty.foreground", SIZE),
+    ("exec.tty.foreground.size-from-the-first", SIZE),
+    ("exec.program.missing", WORDS),
+    ("exec.program.missing-in-path", WORDS),
+    ("exec.program.not-executable", WORDS),
+    ("exec.program.is-a-directory", WORDS),
+    ("exec.unknown-id", WORDS),
+    ("exec.stopped", WORDS),
+    ("exec.umask.not-the-callers", "takes the caller's umask"),
+    ("exec.process.user.umask", AFRESH),
+    ("exec.namespaces.time", TIME),
+    ("exec.namespaces.user", WORDS),
+    ("exec.namespaces.no-mount", "does not change the root"),
+    ("exec.tty.detached-without-socket-is-refused", WORDS),
+    ("pause.round", WORDS),
+    ("pause.created", "tells created where it is paused"),
+    ("pause.words", WORDS),
+    ("pause.exec.ignore-paused", "has no --ignore-paused"),
+    ("ps.json", "does not know -f=json"),
+    ("ps.table", "tells only the pids"),
+    ("ps.arguments", "tells only the pids"),
+    (
+        "exec.env",
+        "forgets the container's own when it is given more",
+    ),
+    (
+        "exec.env.last-one-wins",
+        "forgets the container's own when it is given more",
+    ),
+    ("exec.user.group-stays", AFRESH),
+    ("exec.additional-gids", "has no -g"),
+    ("exec.cap", AFRESH),
+    ("exec.process.noNewPrivileges", AFRESH),
+    ("exec.process.rlimits", AFRESH),
+    ("exec.process.oomScoreAdj", AFRESH),
+    ("exec.process.cwd", AFRESH),
+    (
+        "exec.detach.pid-file.is-whole",
+        "leaves the process running",
+    ),
 ];
 
 const LONGSHORE: Known = &[

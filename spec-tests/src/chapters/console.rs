@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::config::set;
 use crate::property::{Scenario, scenario};
-use crate::runtime::Call;
+use crate::runtime::{Call, Ran};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 use crate::sys;
@@ -192,24 +192,39 @@ fn not_wanted(scene: &mut Scene<'_>) -> Check {
 /// What a program says on the terminal of the runtime's caller.
 pub(super) const CALLER_SEES: &str = "stty size; tty; read line; echo \"<$line>\"; exit 5";
 
-/// From a terminal to a terminal: what script(1) shows came through two of them. The program finds the size
-/// at once.
-pub(super) fn on_the_callers_terminal(scene: &Scene<'_>, inner: Call) -> Check {
-    let words = std::iter::once(inner.program.display().to_string()).chain(inner.args.clone());
+/// A call as a shell takes it.
+pub(super) fn quoted(call: &Call) -> String {
+    let words = std::iter::once(call.program.display().to_string()).chain(call.args.clone());
     let quoted: Vec<String> = words
         .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
         .collect();
-    let command = format!("stty rows 17 cols 61; {}", quoted.join(" "));
-    scene.file("input", "ahoy\n")?;
+    quoted.join(" ")
+}
+
+/// A shell command on a terminal of script(1)'s, of 17 rows and 61 columns, made as that call would be.
+pub(super) fn in_a_terminal(
+    scene: &Scene<'_>,
+    call: Call,
+    command: &str,
+    input: &str,
+) -> Check<Ran> {
+    let command = format!("stty rows 17 cols 61; {command}");
+    scene.file("input", input)?;
     let call = Call {
         program: "script".into(),
         args: ["-q", "-e", "-c", &command, "/dev/null"]
             .map(str::to_owned)
             .to_vec(),
         stdin: Some(std::fs::File::open(scene.path("input"))?.into()),
-        ..inner
+        ..call
     };
-    let ran = call.run()?;
+    Ok(call.run()?)
+}
+
+/// From a terminal to a terminal: what script(1) shows came through two of them.
+pub(super) fn on_the_callers_terminal(scene: &Scene<'_>, inner: Call) -> Check {
+    let command = quoted(&inner);
+    let ran = in_a_terminal(scene, inner, &command, "ahoy\n")?;
     ensure!(ran.code() == 5, "exit status: {}", ran.story());
     for text in ["17 61", "/dev/", "<ahoy>"] {
         ensure!(ran.stdout.contains(text), "no {text}: {}", ran.story());

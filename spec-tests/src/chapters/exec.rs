@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::console::{CALLER_SEES, Terminal, on_the_callers_terminal};
+use super::console::{CALLER_SEES, Terminal, in_a_terminal, on_the_callers_terminal, quoted};
 use crate::config::{self, set};
 use crate::holder::Holder;
 use crate::property::{Scenario, scenario};
@@ -277,6 +277,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("exec.stdio", stdio),
     scenario("exec.tty.console-socket", console_socket),
     scenario("exec.tty.process-file", console_process_file),
+    scenario("exec.tty.foreground.size-from-the-first", first_size)
+        .deviates(&[("runc", "sets the size when the program runs already")]),
     scenario("exec.tty.foreground", foreground_terminal)
         .deviates(&[("runc", "sets the size when the program runs already")]),
     scenario(
@@ -837,6 +839,18 @@ fn console_process_file(scene: &mut Scene<'_>) -> Check {
 fn foreground_terminal(scene: &mut Scene<'_>) -> Check {
     sleeper(scene)?;
     on_the_callers_terminal(scene, exec(scene, &["-t"], &["sh", "-c", CALLER_SEES]))
+}
+
+/// A program that asks at once, again and again: one that asks too early would be told 0 0.
+fn first_size(scene: &mut Scene<'_>) -> Check {
+    sleeper(scene)?;
+    let inner = exec(scene, &["-t"], &["stty", "size"]);
+    let times = 20;
+    let again = format!("for n in $(seq {times}); do {}; done", quoted(&inner));
+    let ran = in_a_terminal(scene, inner, &again, "")?.must()?;
+    let told = ran.stdout.matches("17 61").count();
+    ensure!(told == times, "{told} times of {times}: {}", ran.story());
+    Ok(())
 }
 
 fn detached_terminal(scene: &mut Scene<'_>) -> Check {
