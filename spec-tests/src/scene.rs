@@ -325,7 +325,7 @@ fn added_and_dead() -> Vec<i32> {
 }
 
 /// Reaps one child of ours, if it is one and ends soon.
-fn reap(pid: i32) {
+pub(crate) fn reap(pid: i32) {
     let end = Instant::now() + Duration::from_secs(2);
     while let Ok(status) = waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
         if status.pid().is_some() || Instant::now() > end {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{alive, longshore_only};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Running};
-use crate::scene::{Scene, while_reaping};
+use crate::scene::{Scene, reap, while_reaping};
 use crate::suite::{Check, Stop, ensure};
 use crate::{cgroups, config, leak};
 
@@ -223,6 +223,8 @@ fn leftovers(scene: &Scene<'_>, mark: &Mark, init: Option<i32>) -> Check<Vec<Str
     if let Some(pid) = init.filter(|pid| alive(*pid)) {
         left.push(format!("init {pid}"));
     }
+    // A zombie keeps its session keyring, and a user may have 200 of these.
+    init.into_iter().for_each(reap);
     let end = Instant::now() + Duration::from_millis(500);
     while !mark.processes().is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(2));
