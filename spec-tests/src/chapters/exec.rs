@@ -1,17 +1,12 @@
-//! De facto, as engines use them: `exec`, `pause`, `resume` and `ps`.
+//! De facto, as engines use it: `exec`. What a further process gets, and what is refused.
 
-use std::fs::{self, File};
-use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use super::console::{CALLER_SEES, Terminal, in_a_terminal, on_the_callers_terminal, quoted};
-use crate::config::{self, set};
-use crate::holder::Holder;
+use crate::config::set;
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Ran};
 use crate::scene::{Scene, until, while_reaping};
@@ -262,45 +257,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("exec.umask.not-the-callers", umask).deviates(UMASK),
     scenario("exec.detach", detach),
     scenario("exec.detach.pid-file.is-whole", pid_file_unwritable),
-    scenario("exec.cgroups", cgroups),
-    scenario("exec.namespaces", namespaces),
-    scenario("exec.namespaces.time", time_namespace)
-        .deviates(&[("runc", "1.1 knows no time namespaces")]),
-    scenario("exec.namespaces.user", user_namespace),
-    scenario("exec.namespaces.user.path", user_namespace_by_path),
-    scenario("exec.namespaces.no-pid", no_pid_namespace),
-    scenario("exec.namespaces.no-mount", no_mount_namespace),
-    scenario("exec.fds.no-leak", no_leak),
-    scenario("exec.fds.preserve-fds", preserve_fds),
-    scenario("exec.signals.none-ignored-or-blocked", signals),
-    scenario("exec.forwards-signals", forwards),
-    scenario("exec.stdio", stdio),
-    scenario("exec.tty.console-socket", console_socket),
-    scenario("exec.tty.process-file", console_process_file),
-    scenario("exec.tty.foreground.size-from-the-first", first_size)
-        .deviates(&[("runc", "sets the size when the program runs already")]),
-    scenario("exec.tty.foreground", foreground_terminal)
-        .deviates(&[("runc", "sets the size when the program runs already")]),
-    scenario(
-        "exec.tty.detached-without-socket-is-refused",
-        detached_terminal,
-    ),
     scenario("exec.is-not-init", not_init),
 ];
 
-pub(crate) const PAUSES: &[Scenario] = &[
-    scenario("pause.round", pause_round),
-    scenario("pause.stops-everything", pause_stops),
-    scenario("pause.created", pause_created),
-    scenario("pause.words", pause_words),
-    scenario("pause.exec.ignore-paused", ignore_paused).deviates(&[("runc", "waits for ever")]),
-    scenario("ps.json", ps_json),
-    scenario("ps.table", ps_table),
-    scenario("ps.arguments", ps_arguments),
-];
-
 /// Who looks on, starts and stays.
-fn sleeper(scene: &mut Scene<'_>) -> Check<i32> {
+pub(super) fn sleeper(scene: &mut Scene<'_>) -> Check<i32> {
     set(
         &mut scene.config,
         "/process/args",
@@ -314,7 +275,7 @@ fn sleeper(scene: &mut Scene<'_>) -> Check<i32> {
 }
 
 /// `exec FLAGS ID COMMAND`.
-fn exec(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Call {
+pub(super) fn exec(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Call {
     let mut args = vec!["exec"];
     args.extend(flags);
     args.push(&scene.id);
@@ -323,16 +284,16 @@ fn exec(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Call {
 }
 
 /// What a script says in the container.
-fn says(scene: &Scene<'_>, flags: &[&str], script: &str) -> Check<String> {
+pub(super) fn says(scene: &Scene<'_>, flags: &[&str], script: &str) -> Check<String> {
     let ran = exec(scene, flags, &["sh", "-c", script]).run()?.must()?;
     Ok(ran.stdout.trim().to_owned())
 }
 
 /// The process of a detached exec, which is ours to reap.
-struct Detached(i32);
+pub(super) struct Detached(pub(super) i32);
 
 impl Detached {
-    fn start(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Check<Detached> {
+    pub(super) fn start(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Check<Detached> {
         let file = scene.path("exec-pid").display().to_string();
         let mut all = vec!["--detach", "--pid-file", &file];
         all.extend(flags);
@@ -340,7 +301,7 @@ impl Detached {
         Ok(Detached(fs::read_to_string(file)?.parse()?))
     }
 
-    fn proc(&self, name: &str) -> String {
+    pub(super) fn proc(&self, name: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{name}", self.0)).unwrap_or_default()
     }
 }
@@ -354,7 +315,7 @@ impl Drop for Detached {
 }
 
 /// An error of the runtime's own, with these words.
-fn failed(ran: &Ran, words: &str) -> Check {
+pub(super) fn failed(ran: &Ran, words: &str) -> Check {
     ensure!(ran.code() == 255, "exit status: {}", ran.story());
     ensure!(
         ran.stderr.contains(words),
@@ -456,7 +417,7 @@ fn created(scene: &mut Scene<'_>) -> Check {
     until(|| scene.path("rootfs/ran").exists(), "the program")
 }
 
-fn process(scene: &Scene<'_>, process: &Value) -> Check<String> {
+pub(super) fn process(scene: &Scene<'_>, process: &Value) -> Check<String> {
     scene.file("process.json", &process.to_string())?;
     Ok(scene.path("process.json").display().to_string())
 }
@@ -597,274 +558,6 @@ fn pid_file_unwritable(scene: &mut Scene<'_>) -> Check {
     )
 }
 
-/// Each line of `/proc/PID/cgroup`: all v1 hierarchies and cgroup2.
-fn cgroups(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    let detached = Detached::start(scene, &[], &["sleep", "297"])?;
-    let (own, others) = (
-        detached.proc("cgroup"),
-        fs::read_to_string(format!("/proc/{init}/cgroup"))?,
-    );
-    ensure!(
-        own == others && own.contains(&scene.cgroup),
-        "it is in {own}, init in {others}"
-    );
-    Ok(())
-}
-
-fn links(pid: i32) -> Check<Vec<(String, PathBuf)>> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{pid}/ns"))? {
-        let entry = entry?;
-        all.push((
-            entry.file_name().to_string_lossy().into_owned(),
-            fs::read_link(entry.path())?,
-        ));
-    }
-    all.sort();
-    Ok(all)
-}
-
-/// Init's in every kind; the number of those that are not the host's.
-fn same_namespaces(scene: &Scene<'_>, init: i32) -> Check<usize> {
-    let detached = Detached::start(scene, &[], &["sleep", "296"])?;
-    let (its, inits) = (links(detached.0)?, links(init)?);
-    ensure!(its == inits, "it is in {its:?}, init in {inits:?}");
-    let host = links(i32::try_from(std::process::id())?)?;
-    Ok(its.iter().filter(|link| !host.contains(link)).count())
-}
-
-fn namespaces(scene: &mut Scene<'_>) -> Check {
-    config::namespace(&mut scene.config, json!({ "type": "cgroup" }));
-    let init = sleeper(scene)?;
-    // pid counts twice, for itself and for children.
-    let own = same_namespaces(scene, init)?;
-    ensure!(own == 7, "{own} of its namespaces are not the host's");
-    Ok(())
-}
-
-fn time_namespace(scene: &mut Scene<'_>) -> Check {
-    config::namespace(&mut scene.config, json!({ "type": "time" }));
-    let init = sleeper(scene)?;
-    let own = same_namespaces(scene, init)?;
-    ensure!(own == 8, "{own} of its namespaces are not the host's");
-    Ok(())
-}
-
-fn user_namespace(scene: &mut Scene<'_>) -> Check {
-    config::user_namespace(&mut scene.config);
-    let init = sleeper(scene)?;
-    let own = same_namespaces(scene, init)?;
-    ensure!(own == 7, "{own} of its namespaces are not the host's");
-    let seen = says(
-        scene,
-        &["--user", "1000:5"],
-        "id -u; id -g; cut -c1-40 /proc/self/uid_map | tr -s ' '",
-    )?;
-    ensure!(
-        seen.starts_with("1000\n5\n") && seen.contains("100000"),
-        "{seen}"
-    );
-    let ran = exec(scene, &[], &["/no/such/tool"]).run()?;
-    failed(&ran, "no such file or directory")
-}
-
-fn user_namespace_by_path(scene: &mut Scene<'_>) -> Check {
-    let holder = Holder::start("user")?;
-    config::user_namespace(&mut scene.config);
-    config::namespace(
-        &mut scene.config,
-        json!({ "type": "user", "path": holder.path("user") }),
-    );
-    scene.holder = Some(holder);
-    let init = sleeper(scene)?;
-    let own = same_namespaces(scene, init)?;
-    ensure!(own == 7, "{own} of its namespaces are not the host's");
-    let seen = says(scene, &[], "id -u; touch /tmp/x && stat -c %u /tmp/x")?;
-    ensure!(seen == "0\n0", "{seen}");
-    Ok(())
-}
-
-fn no_pid_namespace(scene: &mut Scene<'_>) -> Check {
-    config::no_namespace(&mut scene.config, "pid");
-    let init = sleeper(scene)?;
-    same_namespaces(scene, init)?;
-    let ran = exec(scene, &[], &["sh", "-c", "kill -TERM $$; sleep 5"]).run()?;
-    ensure!(ran.code() == 143, "{}", ran.story());
-    scene.must_be("running")
-}
-
-/// Its root is the container's, though its mount namespace is the host's.
-fn no_mount_namespace(scene: &mut Scene<'_>) -> Check {
-    if scene.runtime().name == "runc" {
-        let why = "it needs a /proc there, and leaves the root mounted on the host";
-        return Err(Stop::Skip(why.to_owned()));
-    }
-    config::no_namespace(&mut scene.config, "mount");
-    set(&mut scene.config, "/mounts", json!([]));
-    scene.file("rootfs/etc/mark", "chroot")?;
-    let outside = scene.executable("outside", "#!/bin/sh\n")?;
-    let init = sleeper(scene)?;
-    same_namespaces(scene, init)?;
-    let seen = says(
-        scene,
-        &["--cwd", "/etc"],
-        "cat mark; ls -d ../../../../bin/busybox",
-    )?;
-    ensure!(seen == "chroot../../../../bin/busybox", "{seen}");
-    failed(
-        &exec(scene, &[], &[&outside]).run()?,
-        "no such file or directory",
-    )
-}
-
-fn open(scene: &Scene<'_>, number: i32) -> Check<(std::os::fd::OwnedFd, i32)> {
-    let name = format!("fd{number}");
-    scene.file(&name, &name)?;
-    Ok((File::open(scene.path(&name))?.into(), number))
-}
-
-/// The caller holds descriptors 9 and 10 open, as careless engines do.
-fn no_leak(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    let mut call = exec(scene, &[], &["ls", "/proc/self/fd"]);
-    call.fds = vec![open(scene, 9)?, open(scene, 10)?];
-    let ran = call.run()?;
-    let fds: Vec<&str> = ran.stdout.split_whitespace().collect();
-    ensure!(fds == ["0", "1", "2", "3"], "{}", ran.story());
-    Ok(())
-}
-
-fn preserve_fds(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    let script = "cat <&3; cat <&4; ls /proc/self/fd | tr '\\n' ' '";
-    let mut call = exec(scene, &["--preserve-fds", "2"], &["sh", "-c", script]);
-    call.fds = vec![open(scene, 3)?, open(scene, 4)?, open(scene, 5)?];
-    let ran = call.run()?;
-    ensure!(
-        ran.ok() && ran.stdout.trim() == "fd3fd40 1 2 3 4 5",
-        "{}",
-        ran.story()
-    );
-    Ok(())
-}
-
-fn signals(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    scene.ignored = &[libc::SIGPIPE, libc::SIGUSR1, libc::SIGHUP, libc::SIGINT];
-    let seen = says(
-        scene,
-        &[],
-        "exec grep -E '^Sig(Ign|Blk|Pnd)' /proc/self/status",
-    )?;
-    ensure!(seen.matches("0000000000000000").count() == 3, "{seen}");
-    Ok(())
-}
-
-fn forwards(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    let script = "trap 'echo term; exit 7' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done";
-    let running = exec(scene, &[], &["sh", "-c", script]).spawn()?;
-    until(|| running.stdout_so_far().contains("ready"), "the program")?;
-    running.signal(libc::SIGUSR1);
-    until(|| running.stdout_so_far().contains("usr1"), "SIGUSR1")?;
-    running.signal(libc::SIGTERM);
-    let ran = running.wait(LIMIT)?;
-    ensure!(
-        ran.code() == 7 && ran.stdout == "ready\nusr1\nterm\n",
-        "{}",
-        ran.story()
-    );
-    Ok(())
-}
-
-fn stdio(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    scene.file("input", "typed\n")?;
-    let mut call = exec(
-        scene,
-        &[],
-        &["sh", "-c", "read line; echo \"<$line>\"; echo err >&2"],
-    );
-    call.stdin = Some(File::open(scene.path("input"))?.into());
-    let ran = call.run()?;
-    ensure!(
-        ran.ok() && ran.stdout == "<typed>\n" && ran.stderr == "err\n",
-        "{}",
-        ran.story()
-    );
-    Ok(())
-}
-
-const ON_A_TERMINAL: &str = "for n in 0 1 2; do [ -t $n ] && echo yes $n; done; (exec 3</dev/tty) && echo own; \
-     trap 'echo interrupted' INT; read line; echo \"<$line>\"; while :; do sleep 0.02; done";
-
-/// The master goes over the socket, and the terminal is a controlling one, of the container's own devpts.
-fn on_a_terminal(scene: &Scene<'_>, flags: &[&str], command: &[&str]) -> Check {
-    let path = scene.path("console");
-    let listener = UnixListener::bind(&path)?;
-    let socket = path.display().to_string();
-    let mut all = vec!["--console-socket", &socket];
-    all.extend(flags);
-    let _detached = Detached::start(scene, &all, command)?;
-    let mut terminal = Terminal::take(&listener)?;
-    for text in ["yes 0", "yes 1", "yes 2", "own"] {
-        terminal.expect(text)?;
-    }
-    std::io::Write::write_all(&mut terminal.master, b"ahoy\n")?;
-    terminal.expect("<ahoy>\r\n")?;
-    std::io::Write::write_all(&mut terminal.master, b"\x03")?;
-    terminal.expect("interrupted")
-}
-
-fn console_socket(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    on_a_terminal(scene, &["--tty"], &["sh", "-c", ON_A_TERMINAL])
-}
-
-/// As podman calls it: what counts is the file's `terminal`.
-fn console_process_file(scene: &mut Scene<'_>) -> Check {
-    config::user_namespace(&mut scene.config);
-    sleeper(scene)?;
-    let path = process(
-        scene,
-        &json!({
-            "terminal": true, "user": { "uid": 0, "gid": 0 }, "cwd": "/",
-            "args": ["sh", "-c", ON_A_TERMINAL], "env": ["PATH=/bin"],
-        }),
-    )?;
-    on_a_terminal(scene, &["--tty", "--process", &path], &[])
-}
-
-fn foreground_terminal(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    on_the_callers_terminal(scene, exec(scene, &["-t"], &["sh", "-c", CALLER_SEES]))
-}
-
-/// A program that asks at once, again and again: one that asks too early would be told 0 0.
-fn first_size(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    let inner = exec(scene, &["-t"], &["stty", "size"]);
-    let times = 20;
-    let again = format!("for n in $(seq {times}); do {}; done", quoted(&inner));
-    let ran = in_a_terminal(scene, inner, &again, "")?.must()?;
-    let told = ran.stdout.matches("17 61").count();
-    ensure!(told == times, "{told} times of {times}: {}", ran.story());
-    Ok(())
-}
-
-fn detached_terminal(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    let words = "cannot allocate tty if runc will detach without setting console socket";
-    let ran = exec(scene, &["--tty", "--detach"], &["true"]).run()?;
-    failed(&ran, words)?;
-    ensure!(
-        crate::cgroups::processes(&scene.cgroup) == [init],
-        "a process stayed"
-    );
-    Ok(())
-}
-
 /// Its end ends nothing else; init's end ends it.
 fn not_init(scene: &mut Scene<'_>) -> Check {
     sleeper(scene)?;
@@ -875,146 +568,4 @@ fn not_init(scene: &mut Scene<'_>) -> Check {
     let ran = running.wait(LIMIT)?;
     ensure!(ran.code() == 137, "{}", ran.story());
     scene.wait_status("stopped")
-}
-
-fn pause_round(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    scene.must("pause")?;
-    scene.must_be("paused")?;
-    failed(
-        &exec(scene, &[], &["true"]).run()?,
-        "cannot exec in a paused container (use --ignore-paused to override)",
-    )?;
-    scene.must("resume")?;
-    scene.must_be("running")?;
-    ensure!(says(scene, &[], "echo well")? == "well", "no exec after it");
-    Ok(())
-}
-
-/// The program and what was added to it; and both go on.
-fn pause_stops(scene: &mut Scene<'_>) -> Check {
-    scene.script("while :; do echo x >> /own; sleep 0.01; done");
-    scene.start()?;
-    let _detached = Detached::start(
-        scene,
-        &[],
-        &["sh", "-c", "while :; do echo x >> /added; sleep 0.01; done"],
-    )?;
-    let lengths = || {
-        ["rootfs/own", "rootfs/added"]
-            .map(|name| fs::metadata(scene.path(name)).map_or(0, |file| file.len()))
-    };
-    until(
-        || lengths().iter().all(|length| *length > 2),
-        "both programs",
-    )?;
-    scene.must("pause")?;
-    let before = lengths();
-    std::thread::sleep(Duration::from_millis(200));
-    ensure!(lengths() == before, "something runs in a paused container");
-    scene.must("resume")?;
-    until(
-        || lengths().iter().zip(before).all(|(now, then)| *now > then),
-        "both programs to go on",
-    )
-}
-
-fn pause_created(scene: &mut Scene<'_>) -> Check {
-    scene.create()?;
-    scene.must("pause")?;
-    scene.must_be("paused")?;
-    scene.must("resume")?;
-    scene.must_be("created")
-}
-
-fn pause_words(scene: &mut Scene<'_>) -> Check {
-    sleeper(scene)?;
-    let refused = |verb, words: &str| {
-        let ran = scene.verb(verb)?;
-        ensure!(
-            ran.code() == 1 && ran.stderr.contains(words),
-            "wanted {words:?}: {}",
-            ran.story()
-        );
-        Ok(())
-    };
-    refused("resume", "container not paused")?;
-    scene.must("pause")?;
-    refused("pause", "container not running")?;
-    scene.must_be("paused")?;
-    scene.must("resume")?;
-    refused("resume", "container not paused")?;
-    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
-    scene.wait_status("stopped")?;
-    refused("pause", "container not running")?;
-    refused("resume", "container not paused")
-}
-
-/// It is held until the container goes on, or the runtime gives up; it must not hang, and nothing stays.
-fn ignore_paused(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    scene.must("pause")?;
-    let ran = exec(scene, &["--ignore-paused"], &["true"]).run()?;
-    ensure!(ran.status.is_some(), "{}", ran.story());
-    failed(&ran, "")?;
-    scene.must("resume")?;
-    until(
-        || while_reaping(|| crate::cgroups::processes(&scene.cgroup)) == [init],
-        "the end of the process",
-    )?;
-    ensure!(says(scene, &[], "echo well")? == "well", "no exec after it");
-    Ok(())
-}
-
-/// All processes, with the host's numbers.
-fn ps_json(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    let detached = Detached::start(scene, &[], &["sleep", "294"])?;
-    for args in [&["ps", "--format", "json"][..], &["ps", "-f=json"]] {
-        let mut args = args.to_vec();
-        args.push(&scene.id);
-        let ran = scene.call(&args).run()?.must()?;
-        let mut pids: Vec<i32> = serde_json::from_str(&ran.stdout)?;
-        pids.sort_unstable();
-        let mut wanted = [init, detached.0];
-        wanted.sort_unstable();
-        ensure!(pids == wanted, "wanted {wanted:?}: {}", ran.story());
-    }
-    Ok(())
-}
-
-fn ps_table(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    let _detached = Detached::start(scene, &[], &["sleep", "293"])?;
-    let ran = scene.must("ps")?;
-    let lines: Vec<&str> = ran.stdout.lines().collect();
-    ensure!(lines.len() == 3, "{}", ran.story());
-    ensure!(
-        lines.first().is_some_and(|line| line.starts_with("UID ")),
-        "{}",
-        ran.story()
-    );
-    ensure!(
-        ran.stdout.contains(&init.to_string()) && ran.stdout.contains("sleep 293"),
-        "{}",
-        ran.story()
-    );
-    Ok(())
-}
-
-fn ps_arguments(scene: &mut Scene<'_>) -> Check {
-    let init = sleeper(scene)?;
-    let ran = scene
-        .call(&["ps", &scene.id, "-e", "-o", "pid,args"])
-        .run()?
-        .must()?;
-    let words: Vec<&str> = ran.stdout.split_whitespace().collect();
-    ensure!(
-        words == ["PID", "COMMAND", &init.to_string(), "/bin/sleep", "300"],
-        "{}",
-        ran.story()
-    );
-    let ran = scene.call(&["ps", "--format", "runes", &scene.id]).run()?;
-    ensure!(ran.code() == 1, "{}", ran.story());
-    Ok(())
 }

@@ -7,11 +7,14 @@ mod debian;
 mod devices;
 mod errors;
 mod exec;
+mod exec_joins;
+mod exec_stdio;
 mod hooks;
 mod lifecycle;
 mod masks;
 mod mounts;
 mod namespaces;
+mod pause;
 mod process;
 mod programs;
 mod root;
@@ -47,7 +50,9 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         debian::SCENARIOS,
         errors::SCENARIOS,
         exec::SCENARIOS,
-        exec::PAUSES,
+        exec_joins::SCENARIOS,
+        exec_stdio::SCENARIOS,
+        pause::SCENARIOS,
     ];
     [
         cases(PROPERTIES),
