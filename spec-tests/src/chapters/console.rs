@@ -21,7 +21,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("process.terminal.controlling", controlling),
     scenario("process.terminal.consoleSize", size),
     scenario("process.terminal.dev-console", dev_console),
-    scenario("process.terminal.foreground", foreground),
+    scenario("process.terminal.foreground", foreground)
+        .deviates(&[("runc", "sets the size when the program runs already")]),
     scenario("process.terminal.without-socket-is-refused", no_socket),
     scenario(
         "process.terminal.socket-without-terminal-is-refused",
