@@ -231,13 +231,12 @@ impl ContainerBuilder {
         };
         let created = launch::run(program, &around, &mut watch)
             .map_err(|error| explain_oom(error, cgroup.get()))?;
-        if let Err(error) = finish(self.pid_file.as_deref(), &created, &around, &mut watch) {
-            created.undo();
-            return Err(error);
-        }
-        let terminal = terminal
-            .map(|socket| receive_terminal(&socket))
-            .transpose()?;
+        let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
+        let finished = terminal.and_then(|terminal| {
+            finish(self.pid_file.as_deref(), &created, &around, &mut watch)?;
+            Ok(terminal)
+        });
+        let terminal = finished.inspect_err(|_| created.undo())?;
         let init = record.init.clone().map(|id| (id, created.pidfd));
         Ok(Container {
             settings: self.settings,

@@ -47,11 +47,12 @@ fn table(pids: &[i32], arguments: &[String]) -> Result<(), Failure> {
     let column = column.ok_or_else(|| Failure::plain("ps: no PID column in its output"))?;
     println!("{header}");
     for line in lines {
-        let pid = line.split_whitespace().nth(column);
-        if pid
-            .and_then(|pid| pid.parse().ok())
-            .is_some_and(|pid| pids.contains(&pid))
-        {
+        let pid = line.split_whitespace().nth(column).unwrap_or_default();
+        // Blanks in a column before it, as with `-o args,pid`.
+        let pid: i32 = pid
+            .parse()
+            .map_err(|_| Failure::plain(format!("ps: unexpected pid {pid:?}")))?;
+        if pids.contains(&pid) {
             println!("{line}");
         }
     }
