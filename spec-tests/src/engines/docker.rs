@@ -184,7 +184,7 @@ pub(crate) const PLAIN: &[Row] = &[
     row("security.seccomp.unconfined", "docker run --rm --security-opt seccomp=unconfined busybox grep Seccomp: /proc/self/status", Is("Seccomp:\t0")),
     row("security.seccomp.custom", "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_ERRNO\"}]}' > $w/p; docker run --rm --security-opt seccomp=$w/p busybox mkdir /x 2>&1", Has("Operation not permitted")),
     row("limits.memory", "docker run --rm -m 32m busybox cat /sys/fs/cgroup/memory/memory.limit_in_bytes", Is("33554432")).on_v1(),
-    row("limits.memory.oom", "docker run -m 8m --memory-swap 8m --name $n busybox sh -c 'dd if=/dev/zero of=/dev/shm/x bs=1M count=32; sleep 1' >/dev/null 2>&1; docker inspect -f '{{.State.OOMKilled}}' $n; docker rm $n >/dev/null", Is("true")).on_v1(),
+    row("limits.memory.oom", "docker run -m 8m --memory-swap 8m --name $n busybox sh -c 'sleep 1; dd if=/dev/zero of=/dev/null bs=32M count=1; sleep 1' >/dev/null 2>&1; docker inspect -f '{{.State.OOMKilled}}' $n; docker rm $n >/dev/null", Is("true")).on_v1(),
     row("limits.cpus", "docker run --rm --cpus 0.5 busybox cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us", Is("50000")).on_v1(),
     row("limits.cpu-shares", "docker run --rm -c 512 busybox cat /sys/fs/cgroup/cpu/cpu.shares", Is("512")).on_v1(),
     row("limits.cpuset", "docker run --rm --cpuset-cpus 0 busybox cat /sys/fs/cgroup/cpuset/cpuset.cpus", Is("0")).on_v1(),
