@@ -1,6 +1,6 @@
 //! Doors for this project's fuzz targets and micro-benchmarks. No part of the interface.
 
-use crate::cgroup::{self, Directories};
+use crate::cgroup::{self, Directories, Directory};
 use crate::config::Config;
 use crate::config::mount_options::MountOptions;
 use crate::launch::{self, Link};
@@ -22,7 +22,12 @@ fn facts() -> Facts {
             version: cgroup::Version::V2,
             controllers,
         },
-        cgroup_directories: Directories(Vec::new()),
+        cgroup_directories: Directories(vec![Directory {
+            controllers: String::new(),
+            mount: "/sys/fs/cgroup".into(),
+            path: "fuzz".into(),
+            existing: false,
+        }]),
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
     }
