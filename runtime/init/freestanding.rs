@@ -78,7 +78,7 @@ struct Bump {
     end: Cell<usize>,
 }
 
-// SAFETY: init has one thread.
+// SAFETY: init has one thread; the first waits while the second of `listener.rs` does anything but look.
 unsafe impl Sync for Bump {}
 
 const CHUNK: usize = 64 * 1024;

@@ -231,12 +231,6 @@ impl Init<'_> {
         Ok(sys::default_signal(SIGPIPE)?)
     }
 
-    /// Nothing but capset and execve runs after it; what the page is told is told by plain stores, which no
-    /// filter can deny.
-    pub(crate) fn filter(&mut self, flags: u32, program: &[u8]) -> Outcome {
-        Ok(sys::install_filter(flags, program)?)
-    }
-
     /// execvp(3): the first that can be executed; of the refusals the most telling one.
     pub(crate) fn execute(&mut self) -> Outcome {
         let Some(prepared) = self.execution.take() else {

@@ -398,6 +398,7 @@ operations! {
     38 AmbientCapabilities { ambient: u64 }
     39 CloseOnExec { keep: Vec<u32> }
     40 NoNewPrivileges {}
+    /// With NEW_LISTENER among the flags, the listener goes to the host before anything else is done.
     41 Filter { flags: u32, program: &'a [u8] }
     42 Execute { name: Text<'a>, search: Text<'a>, args: Vec<Text<'a>>, env: Vec<Text<'a>>, program: Option<u32> }
     /// Planned before and after the change of ids; the last refusal counts.
@@ -439,7 +440,12 @@ pub(crate) mod frame {
     pub(crate) const START: u32 = 6;
     /// Host: what depends on the cgroup is open, and comes along.
     pub(crate) const DESCRIPTORS: u32 = 7;
+    /// Init: the filter is in force, and its listener comes along; it goes on after GO.
+    pub(crate) const LISTENER: u32 = 8;
 }
+
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER. seccomp(2)
+pub(crate) const NEW_LISTENER: u32 = 1 << 3;
 
 /// Bytes of a frame.
 pub(crate) const FRAME_SIZE: usize = 16;

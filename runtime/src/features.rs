@@ -98,6 +98,7 @@ mod tests {
         assert!(has("/linux/namespaces", "time"));
         assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
         assert!(has("/linux/seccomp/actions", "SCMP_ACT_ERRNO"));
+        assert!(has("/linux/seccomp/actions", "SCMP_ACT_NOTIFY"));
         assert!(has("/linux/seccomp/archs", "SCMP_ARCH_X86_64"));
     }
 }

@@ -28,6 +28,7 @@ use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, S
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::config::resources::{Seccomp, SyscallArg, SyscallRule};
+use crate::wire::NEW_LISTENER;
 use crate::{Error, ErrorKind};
 
 #[allow(unused_imports)] // for `features`
@@ -49,7 +50,7 @@ pub(crate) fn cached(seccomp: &Seccomp, state_root: &Path) -> Result<Filter, Err
     };
     let key = key(seccomp)?;
     if let Some(program) = cache::get(&dir, &key) {
-        let flags = flags(seccomp.flags.as_deref())?;
+        let flags = flags(seccomp)?;
         return Ok(Filter { program, flags });
     }
     let filter = compile(seccomp)?;
@@ -76,7 +77,7 @@ fn key(seccomp: &Seccomp) -> Result<String, Error> {
 
 /// Compiles a filter; an error names the property that can't be honoured.
 pub(crate) fn compile(seccomp: &Seccomp) -> Result<Filter, Error> {
-    let flags = flags(seccomp.flags.as_deref())?;
+    let flags = flags(seccomp)?;
     let default = names::action(&seccomp.default_action, seccomp.default_errno).map_err(|bad| {
         bad.at(
             "linux.seccomp.defaultAction",
@@ -102,26 +103,36 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Filter, Error> {
 
 /// Without the key, SPEC_ALLOW: what a filter costs by default since Linux
 /// 4.20, and what engines expect. An empty list is no flags.
-fn flags(names: Option<&[String]>) -> Result<u32, Error> {
-    let Some(names) = names else {
-        return Ok(names::SPEC_ALLOW);
+fn flags(seccomp: &Seccomp) -> Result<u32, Error> {
+    let notifies = notifies(seccomp);
+    let listener = if notifies { NEW_LISTENER } else { 0 };
+    let Some(names) = seccomp.flags.as_deref() else {
+        return Ok(names::SPEC_ALLOW | listener);
     };
     let mut flags = 0;
     for (index, name) in names.iter().enumerate() {
         let known = FLAGS.iter().find(|(known, _)| known == name);
         let path = || format!("linux.seccomp.flags[{index}]");
-        flags |= match (known, &**name) {
-            (Some((_, bit)), _) => bit,
-            (None, names::WAIT_KILLABLE) => {
-                return Err(Error::unsupported(
-                    path(),
-                    format!("{name} without a listener"),
-                ));
+        flags |= match known {
+            // One return value can't be both a listener and a thread out of step. Init has one thread.
+            Some((_, names::TSYNC)) if notifies => 0,
+            Some((_, names::WAIT_KILLABLE)) if !notifies => {
+                let message = format!("{name} without {}", names::NOTIFY);
+                return Err(Error::config(path(), message));
             }
-            (None, name) => return Err(Error::config(path(), format!("unknown flag {name}"))),
+            Some((_, bit)) => *bit,
+            None => return Err(Error::config(path(), format!("unknown flag {name}"))),
         };
     }
-    Ok(flags)
+    Ok(flags | listener)
+}
+
+/// Is there anything that its agent would be asked?
+fn notifies(seccomp: &Seccomp) -> bool {
+    let rules = seccomp.syscalls.iter().map(|rule| &rule.action);
+    rules
+        .chain([&seccomp.default_action])
+        .any(|action| action == names::NOTIFY)
 }
 
 fn context(default: ScmpAction) -> Result<ScmpFilterContext, Error> {

@@ -7,6 +7,7 @@
 //! `docker-tests` is the runtime under a dockerd, under `engines/`.
 #![deny(unsafe_code)]
 
+mod agent;
 mod cgroups;
 mod chapters;
 mod command;

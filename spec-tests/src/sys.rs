@@ -104,3 +104,65 @@ pub(crate) fn reserve_low_fds() -> io::Result<Vec<File>> {
         }
     }
 }
+
+/// A descriptor that came in a message.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just installed it for us, and the caller has it from there only.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A call that waits for its agent's answer: `struct seccomp_notif`, seccomp_unotify(2).
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Notification {
+    id: u64,
+    /// Who calls.
+    pub pid: u32,
+    flags: u32,
+    /// Which call.
+    pub number: i32,
+    architecture: u32,
+    instruction: u64,
+    arguments: [u64; 6],
+}
+
+#[repr(C)]
+struct Answer {
+    id: u64,
+    value: i64,
+    error: i32,
+    flags: u32,
+}
+
+nix::ioctl_readwrite!(seccomp_receive, b'!', 0, Notification);
+nix::ioctl_readwrite!(seccomp_send, b'!', 1, Answer);
+
+/// Does a call wait?
+pub(crate) fn notified(listener: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
+        && fds[0]
+            .revents()
+            .is_some_and(|events| events.contains(PollFlags::POLLIN))
+}
+
+/// The call that waits.
+pub(crate) fn notification(listener: &OwnedFd) -> nix::Result<Notification> {
+    let mut call = Notification::default();
+    // SAFETY: the structure is the kernel's own, zeroed as it asks for.
+    unsafe { seccomp_receive(listener.as_raw_fd(), &raw mut call) }?;
+    Ok(call)
+}
+
+/// Lets the call fail with an errno, or go on.
+pub(crate) fn answer(listener: &OwnedFd, call: &Notification, errno: Option<i32>) {
+    const CONTINUE: u32 = 1;
+    let mut answer = Answer {
+        id: call.id,
+        value: 0,
+        error: errno.map_or(0, |errno| -errno),
+        flags: if errno.is_some() { 0 } else { CONTINUE },
+    };
+    // SAFETY: the structure is the kernel's own.
+    let _ = unsafe { seccomp_send(listener.as_raw_fd(), &raw mut answer) }; // the caller may have died
+}

@@ -23,7 +23,9 @@ pub(super) mod nr {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXECVEAT: usize = 322;
+    pub(crate) const EXIT: usize = 60;
     pub(crate) const EXIT_GROUP: usize = 231;
+    pub(crate) const SCHED_YIELD: usize = 24;
     pub(crate) const WAIT4: usize = 61;
     pub(crate) const KILL: usize = 62;
     pub(crate) const FCNTL: usize = 72;
@@ -92,7 +94,9 @@ pub(super) mod nr {
     pub(crate) const CLONE3: usize = 435;
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXECVEAT: usize = 281;
+    pub(crate) const EXIT: usize = 93;
     pub(crate) const EXIT_GROUP: usize = 94;
+    pub(crate) const SCHED_YIELD: usize = 124;
     pub(crate) const WAIT4: usize = 260;
     pub(crate) const KILL: usize = 129;
     pub(crate) const FCNTL: usize = 25;

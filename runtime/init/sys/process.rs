@@ -113,6 +113,72 @@ pub(crate) fn clone_legacy(flags: u64) -> Result<Option<(usize, OwnedFd)>> {
     Ok((pid != 0).then_some((pid, OwnedFd(Fd(pidfd)))))
 }
 
+/// A second thread, on a stack of its own: it runs `body` on `argument`, which must not return. clone(2)
+#[cfg_attr(test, allow(dead_code))]
+pub(crate) fn thread<T: Sync>(
+    stack: &'static mut [u8],
+    argument: &'static T,
+    body: extern "C" fn(&'static T) -> !,
+) -> Result<()> {
+    /// CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM
+    const THREAD: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+    const ALIGNMENT: usize = 16;
+    let top = stack.as_mut_ptr_range().end as usize & !(ALIGNMENT - 1);
+    let argument: *const T = argument;
+    let value: isize;
+    // The registers of clone's last arguments are free: no flag asks for them.
+    // SAFETY: the new thread runs on memory that is its own for good, takes what may be shared, and never
+    // comes back; in this one it is a system call like any other.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, rdx",
+            "call r10",
+            "ud2",
+            "2:",
+            inlateout("rax") nr::CLONE => value, in("rdi") THREAD, in("rsi") top, in("rdx") argument, in("r10") body,
+            in("r8") 0usize, lateout("rcx") _, lateout("r11") _, options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        asm!(
+            "svc 0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x30, xzr",
+            "mov x0, x2",
+            "blr x3",
+            "udf #0",
+            "2:",
+            in("x8") nr::CLONE, inlateout("x0") THREAD => value, in("x1") top, in("x2") argument, in("x3") body,
+            in("x4") 0usize, options(nostack),
+        );
+    }
+    result(value).map(drop)
+}
+
+/// Ends this thread alone. exit(2)
+#[cfg_attr(test, allow(dead_code))]
+pub(crate) fn exit_thread() -> ! {
+    loop {
+        let given = [0; 6];
+        // SAFETY: takes a number only.
+        let _ = unsafe { raw(nr::EXIT, given) }; // never returns
+        trap();
+    }
+}
+
+/// Lets others run first. sched_yield(2)
+pub(crate) fn yield_processor() {
+    let _ = syscall!(nr::SCHED_YIELD); // always succeeds
+}
+
 /// A child of our own; `0` in the child.
 pub(crate) fn fork() -> Result<usize> {
     const SIGCHLD: usize = 17;
@@ -299,8 +365,8 @@ struct SockFprog {
     filter: *const u8,
 }
 
-/// Installs a BPF filter: eight bytes an instruction. seccomp(2)
-pub(crate) fn install_filter(flags: u32, program: &[u8]) -> Result<()> {
+/// Installs a BPF filter: eight bytes an instruction. The listener's number, if the flags ask for one. seccomp(2)
+pub(crate) fn install_filter(flags: u32, program: &[u8]) -> Result<usize> {
     const SECCOMP_SET_MODE_FILTER: usize = 1;
     let len = u16::try_from(program.len() / 8).map_err(|_| EINVAL)?;
     let program = SockFprog {
@@ -313,7 +379,6 @@ pub(crate) fn install_filter(flags: u32, program: &[u8]) -> Result<()> {
         flags,
         &raw const program
     )
-    .map(drop)
 }
 
 /// Milliseconds of the monotonic clock.

@@ -14,7 +14,7 @@ use std::path::Path;
 mod restrictions;
 
 pub(super) use restrictions::convert_resources;
-use restrictions::{resources, seccomp};
+use restrictions::{resources, seccomp, seccomp_agent};
 
 /// What engines expect when `process.user.umask` is not there.
 const DEFAULT_UMASK: u32 = 0o022;
@@ -71,6 +71,10 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
             .unwrap_or_default(),
         sysctls: sysctls(&linux, &mut problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
+        seccomp_agent: linux
+            .seccomp()
+            .as_ref()
+            .and_then(|given| seccomp_agent(given, &mut problems)),
         rootfs_propagation: propagation(&linux, &mut problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),

@@ -15,7 +15,7 @@ mod sysctl;
 
 use crate::error::Error;
 use mount_options::MountOptions;
-use resources::{Resources, Seccomp};
+use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
 pub(crate) use sysctl::Sysctl;
 
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) resources: Resources,
     pub(crate) sysctls: Vec<Sysctl>,
     pub(crate) seccomp: Option<Seccomp>,
+    /// Only where `seccomp` notifies.
+    pub(crate) seccomp_agent: Option<SeccompAgent>,
     pub(crate) rootfs_propagation: Option<Propagation>,
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,

@@ -27,8 +27,6 @@ const UNSUPPORTED: &[&str] = &[
     "linux.mountLabel",
     "linux.personality",
     "linux.timeOffsets",
-    "linux.seccomp.listenerPath",
-    "linux.seccomp.listenerMetadata",
 ];
 
 /// NOT RECOMMENDED by config-linux.md#memory; Linux has taken them away (5.16) or is about to.

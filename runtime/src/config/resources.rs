@@ -147,6 +147,14 @@ pub(crate) struct Seccomp {
     pub(crate) syscalls: Vec<SyscallRule>,
 }
 
+/// Who answers SCMP_ACT_NOTIFY: `linux.seccomp.listenerPath` and `listenerMetadata`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SeccompAgent {
+    /// Of a listening Unix stream socket; absolute.
+    pub(crate) path: String,
+    pub(crate) metadata: Option<String>,
+}
+
 /// One entry of `linux.seccomp.syscalls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyscallRule {

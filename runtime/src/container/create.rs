@@ -264,6 +264,7 @@ impl ContainerBuilder {
             own_pid_namespace: prepared.config.makes(NamespaceKind::Pid),
             poststart: prepared.config.hooks.poststart.clone(),
             poststop: prepared.config.hooks.poststop.clone(),
+            seccomp_agent: prepared.config.seccomp_agent.clone(),
             steps: record::steps(&prepared.plan),
         }
     }

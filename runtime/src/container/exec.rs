@@ -2,6 +2,7 @@
 //! steps as create and start, over a configuration in which every namespace of
 //! the container's is joined by path.
 
+use super::agent::{Agent, Whose, until_executed};
 use super::builder::Pty;
 use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets, write_pid_file};
 use super::edits::Edits;
@@ -17,7 +18,7 @@ use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Plan, Request};
-use crate::sys::{pidfd, proc};
+use crate::sys::proc;
 use serde_json::{Map, Value, json};
 use std::cell::OnceCell;
 use std::fs::File;
@@ -412,11 +413,18 @@ impl Exec<'_> {
             control: host_control,
             deadline: DEADLINE,
         };
+        let agent = Agent::connect(prepared.config.seccomp_agent.as_ref())?;
         let created = launch::run(program, &around, &mut Watch { fault })?;
+        let whose = Whose {
+            id: &self.container.id,
+            record,
+            status: "running",
+            pid: created.pid,
+        };
         // First the terminal: the program finds it in its size.
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
         let executed = terminal.and_then(|terminal| {
-            execute(&created, &around, prepared, fault)?;
+            execute(&created, &around, prepared, agent, &whose, fault)?;
             let path = self.pid_file.as_deref();
             path.map_or(Ok(()), |path| write_pid_file(path, created.pid))?;
             Ok(terminal)
@@ -442,6 +450,8 @@ fn execute(
     created: &Created,
     around: &Surround<'_>,
     prepared: &Prepared,
+    agent: Option<Agent>,
+    whose: &Whose<'_>,
     fault: &Fault,
 ) -> Result<()> {
     fault.point();
@@ -449,14 +459,13 @@ fn execute(
     fault.point();
     let process = created.pidfd.as_fd();
     let deadline = Some(Instant::now() + DEADLINE);
-    let ended = pidfd::poll_any(&[around.control.as_fd(), process], deadline)
-        .map_err(|errno| Error::system("cannot wait for the process", errno))?;
-    if !ended.contains(&true) {
-        return Err(Error::new(
-            ErrorKind::Timeout,
-            "it was not executed in time",
-        ));
-    }
+    until_executed(
+        around.control.as_fd(),
+        Some(process),
+        deadline,
+        agent,
+        whose,
+    )?;
     fault.point();
     let page = launch::read_page(&created.page);
     judge(&page, process, created.pid, (&prepared.plan.steps, None))

@@ -1,6 +1,7 @@
 //! The lifecycle: create, start, kill, delete, and the state between.
 //! runtime.md#lifecycle
 
+mod agent;
 mod builder;
 mod create;
 mod delete;

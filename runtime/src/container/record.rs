@@ -4,6 +4,7 @@
 use super::hooks;
 use crate::cgroup::Directories;
 use crate::config::Hook;
+use crate::config::resources::SeccompAgent;
 use crate::launch::Described;
 use crate::plan::{Plan, Side};
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ pub(crate) struct Record {
     /// What `start` runs after the program was executed, and `delete` at its end.
     pub(crate) poststart: Vec<Hook>,
     pub(crate) poststop: Vec<Hook>,
+    /// Who gets the listener of a filter that notifies, at `start`.
+    pub(crate) seccomp_agent: Option<SeccompAgent>,
     /// The steps that `start` may fail at, by their index in the plan.
     pub(crate) steps: Vec<RecordedStep>,
 }
@@ -124,6 +127,7 @@ impl Record {
             "ownPidNamespace": self.own_pid_namespace,
             "poststart": hooks::to_json(&self.poststart),
             "poststop": hooks::to_json(&self.poststop),
+            "seccompAgent": self.seccomp_agent.as_ref().map(|agent| json!([agent.path, agent.metadata])),
             "firstStep": blank,
             "steps": steps,
         })
@@ -169,6 +173,13 @@ impl Record {
             own_pid_namespace: value.get("ownPidNamespace")?.as_bool()?,
             poststart: hooks::from_json(value.get("poststart"))?,
             poststop: hooks::from_json(value.get("poststop"))?,
+            seccomp_agent: match value.get("seccompAgent") {
+                None | Some(Value::Null) => None,
+                Some(agent) => Some(SeccompAgent {
+                    path: agent.get(0)?.as_str()?.to_owned(),
+                    metadata: agent.get(1)?.as_str().map(str::to_owned),
+                }),
+            },
             steps,
         })
     }
@@ -211,6 +222,10 @@ mod tests {
                 env: None,
                 timeout: None,
             }],
+            seccomp_agent: Some(SeccompAgent {
+                path: "/run/agent".into(),
+                metadata: Some("m".into()),
+            }),
             steps: vec![
                 blank,
                 RecordedStep {
@@ -231,12 +246,9 @@ mod tests {
     #[test]
     fn another_version_or_a_missing_field_is_no_record() {
         let whole = record().to_json();
-        for name in whole
-            .as_object()
-            .unwrap()
-            .keys()
-            .filter(|name| !["init", "poststart", "poststop"].contains(&name.as_str()))
-        {
+        for name in whole.as_object().unwrap().keys().filter(|name| {
+            !["init", "poststart", "poststop", "seccompAgent"].contains(&name.as_str())
+        }) {
             let mut damaged = whole.clone();
             damaged.as_object_mut().unwrap().remove(name);
             assert!(Record::from_json(&damaged).is_none(), "{name}");

@@ -1,6 +1,7 @@
 //! `start`: lets a created container execute its program, and says truthfully
 //! whether it did (docs/decisions/0001-start-handshake.md).
 
+use super::agent::{Agent, Whose, until_executed};
 use super::fault::Fault;
 use super::judge::judge;
 use super::record::Record;
@@ -10,9 +11,9 @@ use super::{Container, Process, Status, delete, explain_oom, hooks};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{fresh_page, read_page};
-use crate::sys::{pidfd, socket};
+use crate::sys::socket;
 use crate::wire::{Frame, frame};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 impl Container {
@@ -40,6 +41,7 @@ impl Container {
         let init = state::alive(&record)?.map_err(refusal)?;
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
+        let agent = Agent::connect(record.seccomp_agent.as_ref())?;
         let page = fresh_page(first_step(&record), &self.settings.state_root)?;
         let request = Frame {
             kind: frame::START,
@@ -51,7 +53,15 @@ impl Container {
         fault.point();
         let (handle, by_directory) = self.best_handle(&record, init)?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
-        wait_for_end_of_file(&connection, handle.as_fd(), by_directory)?;
+        let whose = Whose {
+            id: &self.id,
+            record: &record,
+            status: "created",
+            pid,
+        };
+        // startContainer hooks take as long as they take.
+        let process = (!by_directory).then(|| handle.as_fd());
+        until_executed(connection.as_fd(), process, None, agent, &whose)?;
         fault.point();
         let whom = (record.steps.as_slice(), record.init.as_ref());
         judge(&read_page(&page), handle.as_fd(), pid, whom).map_err(|error| {
@@ -125,19 +135,4 @@ fn refusal(status: Status) -> Error {
             "cannot start a container that is being created",
         ),
     }
-}
-
-/// The connection ends with execve or with init. startContainer hooks take as long as they take.
-fn wait_for_end_of_file(
-    connection: &OwnedFd,
-    init: BorrowedFd<'_>,
-    by_directory: bool,
-) -> Result<()> {
-    let refused = |errno| Error::system("cannot wait for init", errno);
-    let mut fds = vec![connection.as_fd()];
-    if !by_directory {
-        fds.push(init);
-    }
-    // Init never sends anything here: readable means end of file, or init's end.
-    pidfd::poll_any(&fds, None).map(drop).map_err(refused)
 }

@@ -158,7 +158,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 73] = [
+const PROPERTIES: [(&str, &str); 74] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -241,6 +241,7 @@ const PROPERTIES: [(&str, &str); 73] = [
     ),
     ("linux.devices[", "clone /dev/fuse onto"),
     ("linux.seccomp", "install filter"),
+    ("linux.seccomp", "its listener to /run/agent.sock"),
     ("linux.maskedPaths[", "mask /proc/kcore"),
     ("linux.readonlyPaths[", "make /proc/sys read-only"),
     ("linux.rootfsPropagation", "make / shared"),

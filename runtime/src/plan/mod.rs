@@ -262,6 +262,8 @@ pub(crate) enum Action {
         rules: usize,
         architectures: usize,
         default_action: String,
+        /// The socket that the listener goes to.
+        agent: Option<String>,
     },
     Execute {
         name: String,

@@ -145,6 +145,10 @@ fn give_up(config: &Config, caps: Capabilities, steps: &mut Steps) {
         rules: seccomp.syscalls.iter().map(|rule| rule.names.len()).sum(),
         architectures: seccomp.architectures.len().max(1),
         default_action: seccomp.default_action.clone(),
+        agent: config
+            .seccomp_agent
+            .as_ref()
+            .map(|agent| agent.path.clone()),
     });
     if config.process.no_new_privileges {
         steps.push("process.capabilities", final_caps);

@@ -388,11 +388,16 @@ impl fmt::Display for Action {
                 rules,
                 architectures,
                 default_action,
+                agent,
             } => {
                 write!(
                     f,
                     "install filter: {rules} rules, {architectures} architectures, default {default_action}"
-                )
+                )?;
+                match agent {
+                    Some(path) => write!(f, ", its listener to {path}"),
+                    None => Ok(()),
+                }
             }
             Action::Execute {
                 name, descriptor, ..

@@ -28,7 +28,7 @@ const fn plain(name: &'static str, action: ScmpAction) -> Action {
     }
 }
 
-pub(crate) const ACTIONS: [Action; 8] = [
+pub(crate) const ACTIONS: [Action; 9] = [
     plain("SCMP_ACT_KILL", ScmpAction::KillThread),
     plain("SCMP_ACT_KILL_PROCESS", ScmpAction::KillProcess),
     plain("SCMP_ACT_KILL_THREAD", ScmpAction::KillThread),
@@ -43,6 +43,7 @@ pub(crate) const ACTIONS: [Action; 8] = [
     },
     plain("SCMP_ACT_ALLOW", ScmpAction::Allow),
     plain("SCMP_ACT_LOG", ScmpAction::Log),
+    plain(NOTIFY, ScmpAction::Notify),
 ];
 
 pub(crate) const OPERATORS: [(&str, ScmpCompareOp); 7] = [
@@ -86,15 +87,19 @@ pub(crate) const ARCHITECTURES: [(&str, ScmpArch); 23] = [
 pub(super) const SPEC_ALLOW: u32 = 1 << 2;
 
 /// For seccomp(2), linux/seccomp.h.
-pub(crate) const FLAGS: [(&str, u32); 3] = [
-    ("SECCOMP_FILTER_FLAG_TSYNC", 1 << 0),
+pub(crate) const FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", TSYNC),
     ("SECCOMP_FILTER_FLAG_LOG", 1 << 1),
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE),
 ];
 
-/// Known, but of use only with SCMP_ACT_NOTIFY.
-pub(super) const WAIT_KILLABLE: &str = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
-const NOTIFY: &str = "SCMP_ACT_NOTIFY";
+pub(super) const TSYNC: u32 = 1 << 0;
+
+/// Of use only with SCMP_ACT_NOTIFY.
+pub(super) const WAIT_KILLABLE: u32 = 1 << 5;
+
+pub(super) const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 
 /// The architectures that a filter of this host can hold: libseccomp must know
 /// them, and their byte order must be the host's.
@@ -132,14 +137,7 @@ pub(super) fn action(name: &str, errno: Option<u32>) -> Result<ScmpAction, BadAc
     };
     let invalid = ErrorKind::InvalidConfig;
     let Some(action) = ACTIONS.iter().find(|action| action.name == name) else {
-        return Err(match name {
-            NOTIFY => bad(
-                false,
-                ErrorKind::Unsupported,
-                format!("{NOTIFY} needs a listener"),
-            ),
-            _ => bad(false, invalid, format!("unknown action {name}")),
-        });
+        return Err(bad(false, invalid, format!("unknown action {name}")));
     };
     let number = |max: u16| match u16::try_from(errno.unwrap_or(libc::EPERM.cast_unsigned())) {
         Ok(errno) if errno <= max => Ok(errno),

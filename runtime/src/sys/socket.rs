@@ -3,12 +3,17 @@
 
 use crate::wire::{FRAME_SIZE, Frame};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
-    recvmsg, sendmsg, shutdown, socketpair,
+    UnixAddr, connect, recvmsg, sendmsg, setsockopt, shutdown, socket, socketpair,
 };
+use nix::sys::stat::Mode;
+use nix::sys::time::{TimeVal, TimeValLike};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// Two connected ends that keep the bounds of messages, close-on-exec.
 pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
@@ -38,6 +43,41 @@ pub(crate) fn send(
         None,
     )
     .map(drop)
+}
+
+/// Connects to a listening stream socket, whatever the length of its path; no call on it takes longer than
+/// `deadline`. unix(7)
+pub(crate) fn connect_stream(path: &str, deadline: Duration) -> Result<OwnedFd, Errno> {
+    let there = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let peer = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let seconds = TimeVal::seconds(deadline.as_secs().cast_signed());
+    setsockopt(&peer, SendTimeout, &seconds)?;
+    let address = UnixAddr::new(&*format!("/proc/self/fd/{}", there.as_raw_fd()))?;
+    connect(peer.as_raw_fd(), &address)?;
+    Ok(peer)
+}
+
+/// Sends all bytes over a stream; the descriptor goes with the first.
+pub(crate) fn send_all(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let raw = [descriptor.as_raw_fd()];
+    let mut control = &[ControlMessage::ScmRights(&raw)][..];
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let slices = [IoSlice::new(rest)];
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        match sendmsg::<()>(socket.as_raw_fd(), &slices, control, flags, None) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::EINTR) => continue,
+            Err(errno) => return Err(errno),
+        }
+        control = &[];
+    }
+    Ok(())
 }
 
 /// Nothing more will be sent: the peer reads end of file. shutdown(2)

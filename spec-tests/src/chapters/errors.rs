@@ -274,6 +274,19 @@ pub(crate) const CONFIGS: &[BadConfig] = &[
         &[("runc", "ignores it (the specification says otherwise)")]
     ),
     bad!(
+        "errors.linux.seccomp.notify-without-listenerPath",
+        "linux.seccomp.listenerPath",
+        super::seccomp_notify::without_path
+    ),
+    bad!(
+        "errors.linux.seccomp.listenerPath.relative",
+        "linux.seccomp.listenerPath",
+        |c| {
+            super::seccomp_notify::without_path(c);
+            set(c, "/linux/seccomp/listenerPath", json!("agent.sock"));
+        }
+    ),
+    bad!(
         "errors.linux.seccomp.listenerMetadata-without-path",
         "linux.seccomp",
         |c| {

@@ -19,6 +19,7 @@ mod process;
 mod programs;
 mod root;
 mod seccomp;
+mod seccomp_notify;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         devices::SCENARIOS,
         cgroups::SCENARIOS,
         seccomp::SCENARIOS,
+        seccomp_notify::SCENARIOS,
         hooks::SCENARIOS,
         hooks::MORE,
         lifecycle::SCENARIOS,

@@ -1,9 +1,9 @@
 //! `linux.resources` and `linux.seccomp` into our types. Pure.
 
-use super::{Problems, Raw, parse_problem};
+use super::{Problems, Raw, parse_problem, text};
 use crate::config::resources::{
     Access, BlockIo, Cpu, DeviceKind, DeviceRule, HugepageLimit, Memory, Network, Rdma, Resources,
-    Seccomp, SyscallArg, SyscallRule, Throttle, WeightDevice,
+    Seccomp, SeccompAgent, SyscallArg, SyscallRule, Throttle, WeightDevice,
 };
 use crate::error::Error;
 use oci_spec::runtime as oci;
@@ -191,6 +191,37 @@ pub(super) fn seccomp(given: &oci::LinuxSeccomp) -> Seccomp {
             .map(syscall_rule)
             .collect(),
     }
+}
+
+/// config-linux.md#seccomp: without SCMP_ACT_NOTIFY the path is ignored; metadata alone are an error.
+pub(super) fn seccomp_agent(
+    given: &oci::LinuxSeccomp,
+    problems: &mut Vec<Error>,
+) -> Option<SeccompAgent> {
+    const PATH: &str = "linux.seccomp.listenerPath";
+    let rules = given.syscalls().iter().flatten();
+    let notifies = rules
+        .map(oci::LinuxSyscall::action)
+        .chain([given.default_action()])
+        .any(|action| action == oci::LinuxSeccompAction::ScmpActNotify);
+    let path = given.listener_path().as_deref().map(text);
+    let path = path.filter(|path| !path.is_empty());
+    let metadata = given.listener_metadata().clone();
+    let metadata = metadata.filter(|metadata| !metadata.is_empty());
+    let mut problem = |at: &str, message: &str| problems.push(Error::config(at, message));
+    match &path {
+        None if metadata.is_some() => problem(
+            "linux.seccomp.listenerMetadata",
+            "must not be set without listenerPath",
+        ),
+        None if notifies => problem(PATH, "is required by SCMP_ACT_NOTIFY"),
+        Some(path) if notifies && !path.starts_with('/') => {
+            problem(PATH, &format!("{path:?} is not an absolute path"));
+        }
+        _ => {}
+    }
+    path.filter(|_| notifies)
+        .map(|path| SeccompAgent { path, metadata })
 }
 
 fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
