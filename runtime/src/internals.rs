@@ -64,11 +64,11 @@ pub fn plan_text(json: &[u8]) -> Option<String> {
     compile(json).map(|(_, plan)| format!("{plan}{}", plan.to_json()))
 }
 
-/// config.json → plan → linked program, without anything of a host.
+/// config.json → plan → linked program, without anything of a host but a state root to keep filters in.
 ///
 /// # Errors
 /// As linking has them.
-pub fn link(json: &[u8]) -> crate::Result<bool> {
+pub fn link(json: &[u8], state_root: &std::path::Path) -> crate::Result<bool> {
     let Some((config, plan)) = compile(json) else {
         return Ok(false);
     };
@@ -82,7 +82,7 @@ pub fn link(json: &[u8]) -> crate::Result<bool> {
         plan: &plan,
         facts: &facts,
         rootfs: "/bundle/rootfs",
-        state_root: std::path::Path::new("/tmp"),
+        state_root,
         stdio: [null.as_fd(), null.as_fd(), null.as_fd()],
         extra: &[],
         console: Some(null.as_fd()),

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod tree;
+
 /// `struct seccomp_data`, linux/seccomp.h.
 #[derive(Clone, Copy, Debug)]
 struct Call {
