@@ -7,22 +7,19 @@ fn profile() -> Seccomp {
     let names: Vec<_> = (0..470)
         .filter_map(|nr| ScmpSyscall::from(nr).get_name().ok())
         .collect();
-    let kinds: [(&str, &[(u32, &str, u64, u64)]); 5] = [
-        ("ALLOW", &[]),
-        ("ALLOW", &[(0, "EQ", 40, 0)]),
-        ("KILL_PROCESS", &[]),
-        ("ALLOW", &[(0, "MASKED_EQ", 0x7e02_0000, 0)]),
-        ("ALLOW", &[(0, "NE", 1, 0), (2, "GE", 8, 0)]),
-    ];
-    let rules = kinds.iter().enumerate().map(|(kind, (action, args))| {
+    let of = |kind: usize| -> Vec<&str> {
         let names = names.iter().enumerate();
-        let names: Vec<_> = names
-            .filter(|(n, _)| n / 3 % kinds.len() == kind)
-            .map(|(_, name)| name.as_str())
-            .collect();
-        rule(&names, action, args)
-    });
-    let mut seccomp = filter("SCMP_ACT_ERRNO", rules.collect());
+        let own = names.filter(|(n, _)| n / 3 % 5 == kind);
+        own.map(|(_, name)| name.as_str()).collect()
+    };
+    let rules = vec![
+        rule(&of(0), "ALLOW", &[]),
+        rule(&of(1), "ALLOW", &[(0, "EQ", 40, 0)]),
+        rule(&of(2), "KILL_PROCESS", &[]),
+        rule(&of(3), "ALLOW", &[(0, "MASKED_EQ", 0x7e02_0000, 0)]),
+        rule(&of(4), "ALLOW", &[(0, "NE", 1, 0), (2, "GE", 8, 0)]),
+    ];
+    let mut seccomp = filter("SCMP_ACT_ERRNO", rules);
     seccomp.architectures = ["X86_64", "X86", "X32"]
         .map(|a| format!("SCMP_ARCH_{a}"))
         .to_vec();
