@@ -29,6 +29,14 @@ pub(crate) fn facts(
     })
 }
 
+/// Without the host's root: another user, or the root of a user namespace.
+pub(crate) fn rootless() -> bool {
+    /// Of the first user namespace, PROC_USER_INIT_INO.
+    const FIRST: u64 = 0xefff_fffd;
+    let namespace = || std::fs::metadata("/proc/self/ns/user").map(|file| file.ino());
+    !nix::unistd::geteuid().is_root() || namespace().is_ok_and(|inode| inode != FIRST)
+}
+
 /// A process that makes its user namespace holds everything in it.
 fn grantable(config: &Config) -> Result<u64> {
     if config.namespace(NamespaceKind::User).is_some() {

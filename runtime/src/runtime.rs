@@ -48,6 +48,7 @@ pub struct Runtime {
 pub(crate) struct Settings {
     pub(crate) state_root: PathBuf,
     pub(crate) cgroups: CgroupDriver,
+    pub(crate) rootless: Option<bool>,
     pub(crate) stop_at: Option<u32>,
 }
 
@@ -61,6 +62,7 @@ pub(crate) struct Settings {
 pub struct RuntimeBuilder {
     state_root: Option<PathBuf>,
     cgroups: CgroupDriver,
+    rootless: Option<bool>,
     stop_at: Option<u32>,
 }
 
@@ -75,6 +77,18 @@ impl RuntimeBuilder {
     /// How containers get their cgroups.
     pub fn cgroups(mut self, driver: CgroupDriver) -> Self {
         self.cgroups = driver;
+        self
+    }
+
+    /// Whether a container that names no cgroup may stay in the caller's where this user can't make one:
+    /// that is a warning then, and an error otherwise. Limits there are an error in any case.
+    /// Unset: for all but the host's root.
+    ///
+    /// ```
+    /// let builder = longshore::Runtime::builder().rootless(true);
+    /// ```
+    pub fn rootless(mut self, rootless: bool) -> Self {
+        self.rootless = Some(rootless);
         self
     }
 
@@ -114,6 +128,7 @@ impl RuntimeBuilder {
             settings: Arc::new(Settings {
                 state_root: root,
                 cgroups: self.cgroups,
+                rootless: self.rootless,
                 stop_at: self.stop_at,
             }),
         })

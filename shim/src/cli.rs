@@ -54,7 +54,7 @@ const GLOBAL: &[Flag] = &[
         "rootless",
         None,
         "BOOL",
-        "true, false or auto: accepted, what is possible is found out",
+        "true, false or auto: may a container do without a cgroup of its own",
     ),
     option(
         "log",

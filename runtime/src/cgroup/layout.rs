@@ -5,11 +5,13 @@
 //! the usual layouts cost a few system calls and nothing is parsed twice.
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::dir;
 use super::limits::{Facts, Version};
-use super::paths::clean;
+use super::paths::{clean, parent};
 use crate::Error;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -67,6 +69,33 @@ impl Layout {
         let mounts = dir::read_path("/proc/self/mountinfo")
             .map_err(|errno| Error::system("cannot read /proc/self/mountinfo", errno))?;
         Ok(from_mountinfo(&own, &mounts, read_controllers))
+    }
+
+    /// As far as this user may make a cgroup beside or below our own, and the places where not.
+    pub(crate) fn of_this_user(self) -> (Layout, Vec<String>) {
+        let mut left_out = Vec::new();
+        let mut may = |mount: &str, parent: &str| {
+            let place = format!("{mount}{parent}");
+            let (flags, access) = (AtFlags::AT_EACCESS, AccessFlags::W_OK);
+            let may = faccessat(AT_FDCWD, &*place, access, flags).is_ok();
+            if !may {
+                left_out.push(place);
+            }
+            may
+        };
+        let layout = match self {
+            Layout::V2(v2) if may(&v2.mount, parent(&v2.own)) => Layout::V2(v2),
+            Layout::V1(mut v1) => {
+                v1.hierarchies.retain(|h| may(&h.mount, &h.own));
+                v1.unified = v1.unified.filter(|v2| may(&v2.mount, &v2.own));
+                match (v1.hierarchies.is_empty(), v1.unified) {
+                    (true, None) => Layout::Absent,
+                    (_, unified) => Layout::V1(V1 { unified, ..v1 }),
+                }
+            }
+            Layout::V2(_) | Layout::Absent => Layout::Absent,
+        };
+        (layout, left_out)
     }
 
     /// What `limits::compile` asks about the host.

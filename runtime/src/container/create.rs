@@ -144,6 +144,11 @@ impl ContainerBuilder {
             CgroupDriver::None => Layout::Absent,
             CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe()?,
         };
+        let rootless = || self.settings.rootless.unwrap_or_else(crate::host::rootless);
+        let (layout, left_out) = match &config.cgroups_path {
+            None if rootless() => layout.of_this_user(),
+            _ => (layout, Vec::new()),
+        };
         let directories = match layout {
             Layout::Absent => Directories(Vec::new()),
             _ => cgroup::directories(&layout, config.cgroups_path.as_deref(), &self.id)?,
@@ -159,7 +164,13 @@ impl ContainerBuilder {
             program_fd: self.program.is_some(),
             exec: false,
         };
-        let plan = plan::compile(&config, &request, &facts).map_err(first)?;
+        let mut plan = plan::compile(&config, &request, &facts).map_err(first)?;
+        if !left_out.is_empty() {
+            plan.warnings.push(format!(
+                "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
+                left_out.join(", ")
+            ));
+        }
         let rootfs = plan::default_rootfs(&config, &request.bundle);
         let found = fs::metadata(&rootfs).map_err(|error| {
             Error::system(format!("cannot find {rootfs}"), error).at("root.path")

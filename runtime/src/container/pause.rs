@@ -68,6 +68,12 @@ impl Container {
     pub fn processes(&self) -> Result<Vec<i32>> {
         let entry = self.entry()?;
         let record = entry.record()?;
+        if record.cgroup.0.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the container has no cgroup of its own: nothing tells its processes",
+            ));
+        }
         Cgroup::open(&record.cgroup, &record.nonce)?.processes()
     }
 }

@@ -187,10 +187,11 @@ fn grantable(asked: Capabilities, bounding: u64, warnings: &mut Vec<String>) -> 
     }
 }
 
-/// An unprivileged creator's namespace denies setgroups(2).
+/// An unprivileged creator's namespace denies setgroups(2): to leave them alone is not to ask.
 fn identity(config: &Config, facts: &Facts) -> Identity {
     let process = &config.process;
-    let denied = !facts.privileged && config.makes(NamespaceKind::User);
+    let unprivileged = !facts.privileged && config.namespace(NamespaceKind::User).is_some();
+    let denied = unprivileged && process.additional_gids.is_empty();
     let groups = (!denied).then(|| process.additional_gids.clone());
     Identity {
         uid: process.uid,

@@ -4,7 +4,6 @@ use super::{Failure, Outcome};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::{Runtime, State};
-use nix::unistd::{Uid, User};
 
 pub(crate) fn list(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Outcome {
     // A missing default root is an empty one; a missing explicit one is a mistake.
@@ -39,12 +38,16 @@ pub(crate) fn list(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Out
     Ok(0)
 }
 
+/// By the file alone: libc's own look-up loads modules, which a static program can't.
 fn owner(state: &State) -> String {
     let uid = state.owner();
-    match User::from_uid(Uid::from_raw(uid)) {
-        Ok(Some(user)) => user.name,
-        _ => format!("#{uid}"),
-    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("#{uid}"))
 }
 
 fn table(states: &[State]) {

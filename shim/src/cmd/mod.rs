@@ -138,10 +138,25 @@ fn runtime(invocation: &Invocation) -> Result<Runtime, Failure> {
     if let Some(root) = invocation.get("root") {
         builder = builder.state_root(root);
     }
+    if let Some(rootless) = rootless(invocation.get("rootless").unwrap_or("auto"))? {
+        builder = builder.rootless(rootless);
+    }
     if let Some(point) = invocation.get("stop-at-fault-point") {
         builder = builder.stop_at_fault_point(number("stop-at-fault-point", point)?);
     }
     Ok(builder.build()?)
+}
+
+/// Go's words for a bool, or none.
+fn rootless(word: &str) -> Result<Option<bool>, Failure> {
+    match word {
+        "auto" | "" => Ok(None),
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
+        other => Err(Failure::plain(format!(
+            "invalid value {other:?} for --rootless: not true, false or auto"
+        ))),
+    }
 }
 
 fn number(name: &str, text: &str) -> Result<u32, Failure> {

@@ -18,6 +18,7 @@ mod pause;
 mod process;
 mod programs;
 mod root;
+mod rootless;
 mod seccomp;
 mod seccomp_notify;
 
@@ -55,6 +56,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         exec_joins::SCENARIOS,
         exec_stdio::SCENARIOS,
         pause::SCENARIOS,
+        rootless::SCENARIOS,
     ];
     [
         cases(PROPERTIES),
