@@ -13,7 +13,7 @@ use super::stdio::{Pipes, Stdio};
 use super::store::LOCK_DEADLINE;
 use super::{Container, Process, Status, explain_oom};
 use crate::cgroup::{Cgroup, Layout};
-use crate::config::{Config, NamespaceKind};
+use crate::config::{Config, NamespaceKind, strict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Plan, Request};
@@ -116,14 +116,9 @@ impl Exec<'_> {
     /// A whole `process` object as JSON, instead of the container's own. config.md#process
     ///
     /// # Errors
-    /// It isn't a JSON object.
+    /// It isn't a JSON object, or has a name twice.
     pub fn process_json(mut self, json: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(json)
-            .map_err(|error| Error::config("process", error.to_string()))?;
-        if !value.is_object() {
-            return Err(Error::config("process", "is not an object"));
-        }
-        self.process = Some(value);
+        self.process = Some(strict(json, "process")?);
         Ok(self)
     }
 
