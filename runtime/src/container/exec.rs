@@ -11,7 +11,7 @@ use super::record::Record;
 use super::state::{self, Proven};
 use super::stdio::{Pipes, Stdio};
 use super::store::LOCK_DEADLINE;
-use super::{Container, Process, Status, explain_oom};
+use super::{Container, Process, Status};
 use crate::cgroup::{Cgroup, Layout};
 use crate::config::{Config, NamespaceKind, strict};
 use crate::error::{Error, ErrorKind, Result};
@@ -257,6 +257,8 @@ impl Exec<'_> {
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, open(&cgroup)?)?;
         let id = &container.id;
+        let oom_kills = || cgroup.get().map_or(0, Cgroup::oom_kills);
+        let before = oom_kills();
         let executed = self.launch(&prepared, &record, (&init, &cgroup), &fault);
         // Whatever init's end broke, that is what happened.
         executed.map_err(|error| match still_there(&init) {
@@ -265,7 +267,11 @@ impl Exec<'_> {
                 ErrorKind::Timeout,
                 format!("the process did not get through its setup: is container {id} frozen?"),
             ),
-            _ => explain_oom(error, cgroup.get()),
+            // Somebody's, and perhaps this one.
+            _ if error.kind() == ErrorKind::Died && oom_kills() > before => {
+                Error::new(ErrorKind::Died, format!("{error} (possibly OOM-killed)"))
+            }
+            _ => error,
         })
     }
 
