@@ -1,6 +1,7 @@
 //! Hooks that run in the container's namespaces: a child, with the container's
 //! ids once it is started, the state on stdin, a deadline for it and its whole process group.
 
+use crate::process::Prepared;
 use crate::program::{Detail, HookCall, HookIdentity};
 use crate::run::{Failure, Init, Outcome, decimal, drop_bounding};
 use crate::sys::{self, Fd, OwnedFd, Vector};
@@ -13,12 +14,16 @@ impl Init<'_> {
         identity: Option<&HookIdentity<'_>>,
     ) -> Outcome {
         let root = self.root().ok();
+        let given = call.env.as_ref();
+        let given = given.map(|env| Vector::new(env.iter().map(|text| text.with_nul())));
+        let programs = self.execution.as_ref().map(Prepared::environment);
+        let env = given.as_ref().or(programs).ok_or(sys::EINVAL)?;
         let (input, output) = sys::pipe()?;
         let (status_read, status_write) = sys::pipe()?;
         let pid = sys::fork()?;
         if pid == 0 {
             drop(output);
-            let errno = become_hook(call, identity, root, input.fd());
+            let errno = become_hook((call, env), identity, root, input.fd());
             let _ = sys::write(status_write.fd(), &errno.0.to_le_bytes()); // the parent sees the exit at least
             sys::exit(127);
         }
@@ -40,7 +45,7 @@ impl Init<'_> {
 
 /// Runs in the child; returns only when the hook could not be executed.
 fn become_hook(
-    call: &HookCall<'_>,
+    (call, env): (&HookCall<'_>, &Vector<'_>),
     identity: Option<&HookIdentity<'_>>,
     root: Option<Fd>,
     stdin: Fd,
@@ -53,8 +58,7 @@ fn become_hook(
         Err(errno) => errno,
         Ok(()) => {
             let args = Vector::new(call.args.iter().map(|text| text.with_nul()));
-            let env = Vector::new(call.env.iter().map(|text| text.with_nul()));
-            sys::execve(call.path.with_nul(), &args, &env)
+            sys::execve(call.path.with_nul(), &args, env)
         }
     }
 }

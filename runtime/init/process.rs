@@ -39,6 +39,10 @@ impl<'p> Prepared<'p> {
         })
     }
 
+    pub(crate) fn environment(&self) -> &Vector<'p> {
+        &self.env
+    }
+
     /// What is known only inside the container.
     pub(crate) fn add_to_environment(&mut self, entry: &'p [u8]) {
         self.env.push(entry);

@@ -286,7 +286,8 @@ wire_struct! {
     HookCall {
         path: Text<'a>,
         args: Vec<Text<'a>>,
-        env: Vec<Text<'a>>,
+        /// Absent: that of the container's own program.
+        env: Option<Vec<Text<'a>>>,
         /// Milliseconds; absent: no limit.
         timeout: Option<u32>,
         /// The state on stdin is `before`, the hook's own view of the pid, `after`.

@@ -188,6 +188,12 @@ const COMMANDS: &[Command] = &[
             ),
             PRESERVE,
             switch("ignore-paused", None, "try it in a paused container too"),
+            option(
+                "cgroup",
+                None,
+                "PLACE",
+                "[CONTROLLER[,CONTROLLER]:]PATH below the container's cgroup; may be repeated",
+            ),
         ],
         verbatim: true,
     },

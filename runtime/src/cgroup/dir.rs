@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::NixPath;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 
@@ -19,6 +19,14 @@ use nix::unistd::{UnlinkatFlags, read, unlinkat, write};
 pub(super) fn open<P: NixPath + ?Sized>(at: BorrowedFd<'_>, path: &P) -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(at, path, flags, Mode::empty())
+}
+
+/// One below another, wherever `..` may lead.
+pub(super) fn open_beneath(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(at, path, how)
 }
 
 /// A mount point; unlike inside a cgroup filesystem there may be links on the

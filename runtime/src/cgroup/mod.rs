@@ -24,6 +24,7 @@ mod freezer;
 mod kill;
 mod layout;
 mod limits;
+mod one_more;
 mod paths;
 mod stamp;
 #[cfg(test)]
@@ -203,32 +204,6 @@ impl Cgroup {
         };
         dir::open_for_write(node.dir(), file)
             .map_err(|errno| node.error(&format!("cannot open {file} of"), errno))
-    }
-
-    /// Where one more process goes. A cgroup2 directory that has controllers enabled for its children takes no
-    /// processes itself: then init has gone below it, as systemd does, and the new one goes there too. cgroups(7)
-    pub(crate) fn for_one_more(mut self, init: i32) -> Result<Cgroup, Error> {
-        for node in self.nodes.iter_mut().filter(|node| node.place.is_v2()) {
-            let enabled = dir::read_at(node.dir(), "cgroup.subtree_control").unwrap_or_default();
-            if enabled.trim().is_empty() {
-                continue;
-            }
-            let own = dir::read_path(&format!("/proc/{init}/cgroup")).unwrap_or_default();
-            let own = own.lines().find_map(|line| line.strip_prefix("0::/"));
-            let below = own.filter(|own| own.starts_with(&format!("{}/", node.place.path)));
-            let Some(path) = below else { continue };
-            let place = Directory {
-                path: path.to_owned(),
-                ..node.place.clone()
-            };
-            // Nobody's: an owner is asked for only where something is killed or removed.
-            let opened =
-                Node::open(&place, "").map_err(|errno| node.error("cannot open", errno))?;
-            if let Some(opened) = opened {
-                *node = opened;
-            }
-        }
-        Ok(self)
     }
 
     /// For CLONE_INTO_CGROUP, which knows cgroup2 only, beside v1 hierarchies too.

@@ -15,6 +15,7 @@ mod sysctl;
 
 use crate::error::Error;
 use mount_options::MountOptions;
+pub(crate) use raw::strict;
 use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
 pub(crate) use sysctl::Sysctl;

@@ -95,12 +95,7 @@ impl Raw {
                 format!("larger than {MAX_BYTES} bytes"),
             ));
         }
-        let Strict(value) = serde_json::from_slice(json)
-            .map_err(|error| Error::config("config.json", error.to_string()))?;
-        if !value.is_object() {
-            return Err(Error::config("config.json", "not a JSON object"));
-        }
-        let mut raw = Raw::new(value)?;
+        let mut raw = Raw::new(strict(json, "config.json")?)?;
         raw.drop_unknown_capabilities();
         Ok(raw)
     }
@@ -108,12 +103,7 @@ impl Raw {
     /// `linux.resources` alone, in its place.
     #[allow(dead_code)] // for `update`; its test runs
     pub(crate) fn parse_resources(json: &[u8]) -> Result<Raw, Error> {
-        const PATH: &str = "linux.resources";
-        let Strict(value) =
-            serde_json::from_slice(json).map_err(|error| Error::config(PATH, error.to_string()))?;
-        if !value.is_object() {
-            return Err(Error::config(PATH, "is not an object"));
-        }
+        let value = strict(json, "linux.resources")?;
         Raw::new(serde_json::json!({ "linux": { "resources": value } }))
     }
 
@@ -223,6 +213,16 @@ fn asks(value: &Value) -> bool {
     }
 }
 
+/// A JSON object in which no object has a name twice. Errors are told at `path`.
+pub(crate) fn strict(json: &[u8], path: &str) -> Result<Value, Error> {
+    let Strict(value) =
+        serde_json::from_slice(json).map_err(|error| Error::config(path, error.to_string()))?;
+    if !value.is_object() {
+        return Err(Error::config(path, "is not an object"));
+    }
+    Ok(value)
+}
+
 /// A JSON value whose objects have no name twice.
 struct Strict(Value);
 
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn the_bytes_are_judged_first() {
         check("{}", Ok(&[]));
-        check("[]", Err("not a JSON object"));
+        check("[]", Err("config.json: is not an object"));
         check(r#"{"a":1,"a":2}"#, Err("duplicate name \"a\""));
         check(
             r#"{"linux":{"intelRdt":{"enableMonitoring":false}}}"#,
@@ -323,6 +323,13 @@ mod tests {
             Ok(&["linux.intelRdt"]),
         );
         check(&"[".repeat(100_000), Err("recursion limit"));
+    }
+
+    #[test]
+    fn a_name_twice_is_told_where_it_is() {
+        let twice = |json: &[u8]| strict(json, "process").unwrap_err().to_string();
+        assert!(twice(br#"{"user":{"uid":0,"uid":1}}"#).starts_with("process: duplicate name"));
+        assert_eq!(twice(b"7"), "process: is not an object");
     }
 
     #[test]

@@ -12,9 +12,9 @@ use super::record::Record;
 use super::state::{self, Proven};
 use super::stdio::{Pipes, Stdio};
 use super::store::LOCK_DEADLINE;
-use super::{Container, Process, Status, explain_oom};
+use super::{Container, Process, Status};
 use crate::cgroup::{Cgroup, Layout};
-use crate::config::{Config, NamespaceKind};
+use crate::config::{Config, NamespaceKind, strict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Plan, Request};
@@ -52,6 +52,7 @@ pub struct Exec<'c> {
     pty: Pty,
     pid_file: Option<PathBuf>,
     ignore_paused: bool,
+    cgroups: Vec<String>,
 }
 
 /// A process that was added to a container.
@@ -109,6 +110,7 @@ impl Container {
             pty: Pty::No,
             pid_file: None,
             ignore_paused: false,
+            cgroups: Vec::new(),
         }
     }
 }
@@ -117,14 +119,9 @@ impl Exec<'_> {
     /// A whole `process` object as JSON, instead of the container's own. config.md#process
     ///
     /// # Errors
-    /// It isn't a JSON object.
+    /// It isn't a JSON object, or has a name twice.
     pub fn process_json(mut self, json: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(json)
-            .map_err(|error| Error::config("process", error.to_string()))?;
-        if !value.is_object() {
-            return Err(Error::config("process", "is not an object"));
-        }
-        self.process = Some(value);
+        self.process = Some(strict(json, "process")?);
         Ok(self)
     }
 
@@ -231,6 +228,21 @@ impl Exec<'_> {
         self
     }
 
+    /// Puts it below the container's cgroup, where `place` exists: `PATH` in all hierarchies, or, with cgroup v1,
+    /// `CONTROLLER[,CONTROLLER]:PATH` in that of these controllers, once for each. `..` can't lead out.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let container = runtime.open("web1")?;
+    /// let executed = container.exec().args(["backup"]).cgroup("cpu,memory:backup").spawn()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn cgroup(mut self, place: impl Into<String>) -> Self {
+        self.cgroups.push(place.into());
+        self
+    }
+
     /// What [`spawn`](Self::spawn) would do.
     ///
     /// # Errors
@@ -239,7 +251,7 @@ impl Exec<'_> {
         let entry = self.container.entry()?;
         let record = self.container.record(&entry)?;
         let init = self.init(&record)?;
-        let cgroup = joinable(&record, &init)?;
+        let cgroup = self.joinable(&record, &init)?;
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, &cgroup)?;
         Ok(crate::Plan::new(prepared.plan))
@@ -259,10 +271,13 @@ impl Exec<'_> {
         fault.point();
         let record = container.record(&entry)?;
         let init = self.init(&record)?;
-        let cgroup = OnceCell::from(joinable(&record, &init)?);
+        let cgroup = OnceCell::from(self.joinable(&record, &init)?);
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, open(&cgroup)?)?;
         let id = &container.id;
+        let oom_kills = || cgroup.get().map_or(0, Cgroup::oom_kills);
+        let before = oom_kills();
+        let places = self.cgroups.join(" ");
         let executed = self.launch(&prepared, &record, (&init, &cgroup), &fault);
         // Whatever init's end broke, that is what happened.
         executed.map_err(|error| match still_there(&init) {
@@ -271,7 +286,16 @@ impl Exec<'_> {
                 ErrorKind::Timeout,
                 format!("the process did not get through its setup: is container {id} frozen?"),
             ),
-            _ => explain_oom(error, cgroup.get()),
+            // Somebody's, and perhaps this one.
+            _ if error.kind() == ErrorKind::Died && oom_kills() > before => {
+                Error::new(ErrorKind::Died, format!("{error} (possibly OOM-killed)"))
+            }
+            // A v1 cpuset without CPUs, say.
+            _ if !places.is_empty() && error.config_path() == Some("linux.cgroupsPath") => {
+                let errno = error.errno().unwrap_or(libc::EIO);
+                Error::system(format!("cannot join cgroup {places}"), errno)
+            }
+            _ => error,
         })
     }
 
@@ -297,6 +321,11 @@ impl Exec<'_> {
             )),
             Err(_) => Err(stopped()),
         }
+    }
+
+    fn joinable(&self, record: &Record, init: &Proven) -> Result<Cgroup> {
+        let own = Cgroup::open(&record.cgroup, &record.nonce)?;
+        own.for_one_more(init.stat.pid, &self.cgroups)
     }
 
     /// The container's configuration as far as a further process goes by it.
@@ -509,10 +538,6 @@ impl Progress for Watch<'_> {
     fn state(&self, _: i32) -> String {
         String::new()
     }
-}
-
-fn joinable(record: &Record, init: &Proven) -> Result<Cgroup> {
-    Cgroup::open(&record.cgroup, &record.nonce)?.for_one_more(init.stat.pid)
 }
 
 fn open(cgroup: &OnceCell<Cgroup>) -> Result<&Cgroup> {

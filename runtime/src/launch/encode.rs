@@ -321,7 +321,7 @@ impl Linker<'_, '_> {
             Action::WaitStart => Op::WaitStart {},
             Action::CreateHook(hook) => {
                 let environment = hook.env.clone().unwrap_or_else(callers_environment);
-                self.hook(step, hook, "creating", None, &environment);
+                self.hook(step, hook, "creating", None, Some(&environment));
                 return Ok(());
             }
             Action::StartHook {
@@ -329,7 +329,6 @@ impl Linker<'_, '_> {
                 identity,
                 bounding,
                 inheritable,
-                environment,
             } => {
                 let identity = HookIdentity {
                     uid: identity.uid,
@@ -339,7 +338,8 @@ impl Linker<'_, '_> {
                     inheritable: *inheritable,
                     lifetime: PhantomData,
                 };
-                self.hook(step, hook, "created", Some(identity), environment);
+                // De facto: without an environment of its own the hook gets the process's, HOME and all.
+                self.hook(step, hook, "created", Some(identity), hook.env.as_deref());
                 return Ok(());
             }
             Action::Limits(limits) => Op::Limits {
@@ -510,14 +510,15 @@ impl Linker<'_, '_> {
         hook: &Hook,
         status: &str,
         identity: Option<HookIdentity<'_>>,
-        environment: &[String],
+        environment: Option<&[String]>,
     ) {
-        let (path, args, env) = (nul(&hook.path), nuls(&hook.args), nuls(environment));
+        let (path, args) = (nul(&hook.path), nuls(&hook.args));
+        let env = environment.map(nuls);
         let (before, after) = (self.link.hook_state)(status);
         let call = HookCall {
             path: path.text(),
             args: texts(&args),
-            env: texts(&env),
+            env: env.as_deref().map(texts),
             timeout: hook.timeout.map(|seconds| seconds.saturating_mul(1000)),
             before: before.as_bytes(),
             after: after.as_bytes(),

@@ -236,7 +236,6 @@ pub(crate) enum Action {
         identity: Identity,
         bounding: u64,
         inheritable: u64,
-        environment: Vec<String>,
     },
     Limits(Vec<Rlimit>),
     DropBounding {

@@ -120,15 +120,12 @@ pub(crate) fn last_steps(
 fn start(config: &Config, caps: Capabilities, identity: &Identity, steps: &mut Steps) {
     steps.push("process", Action::WaitStart);
     for (index, hook) in config.hooks.start_container.iter().enumerate() {
-        // De facto: without an environment of its own the hook gets the process's.
-        let environment = hook.env.clone().unwrap_or_else(|| environment(config));
         let (bounding, inheritable) = (caps.bounding, caps.inheritable);
         let hook = Action::StartHook {
             hook: hook.clone(),
             identity: identity.clone(),
             bounding,
             inheritable,
-            environment,
         };
         steps.push(format!("hooks.startContainer[{index}]"), hook);
     }

@@ -218,10 +218,14 @@ fn by_fsconfig(
     Err(Error::unsupported(path, words))
 }
 
-/// cgroup v2: the tree as the container's cgroup namespace shows it. v1: a tmpfs with the
-/// container's own directory of each hierarchy.
+/// cgroup v2: the tree as the container's cgroup namespace shows it, or the host's mount of it. v1: a tmpfs with
+/// the container's own directory of each hierarchy.
 fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps: &mut Steps) {
     let (target, new_api) = (mount.destination.clone(), facts.new_api());
+    if let Some(from) = foreign_cgroups(config, facts) {
+        bind_cgroups(path, mount, (from, target), (config, facts), steps);
+        return;
+    }
     if facts.cgroup.version == Version::V2 {
         let options = mount.options.clone();
         let (fstype, source) = ("cgroup2".to_owned(), Some("cgroup".to_owned()));
@@ -258,22 +262,8 @@ fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps
     for directory in &facts.cgroup_directories.0 {
         // The last part of the hierarchy's place on the host is its name everywhere: cpu,cpuacct or systemd.
         let name = directory.mount.rsplit('/').next().unwrap_or_default();
-        let options = MountOptions {
-            set: mount.options.set,
-            clear: mount.options.clear,
-            ..MountOptions::default()
-        };
-        let source = source(directory.display(), false, config, facts);
-        let target = format!("{target}/{name}");
-        steps.push(
-            path,
-            Action::Bind {
-                source,
-                options,
-                target: target.clone(),
-                new_api,
-            },
-        );
+        let places = (directory.display(), format!("{target}/{name}"));
+        bind_cgroups(path, mount, places, (config, facts), steps);
         for alias in name.split(',').filter(|alias| *alias != name) {
             let path_of_alias = format!("{}/{alias}", mount.destination);
             steps.push(
@@ -288,6 +278,45 @@ fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps
     if mount.options.set & attr::RDONLY != 0 {
         steps.push(path, Action::TargetReadonly { target, new_api });
     }
+}
+
+/// A cgroup2 is mounted by who rules its cgroup namespace: not by a container with a user namespace that has kept the
+/// host's, or joined another's. Then what the host has mounted is bound, or, below a root that we don't know, the
+/// container's own directory.
+fn foreign_cgroups(config: &Config, facts: &Facts) -> Option<String> {
+    let kind = NamespaceKind::Cgroup;
+    let rules = config.namespace(NamespaceKind::User).is_none()
+        || config.makes(kind)
+        || facts.owned_by_user.contains(&kind);
+    if facts.cgroup.version != Version::V2 || rules {
+        return None;
+    }
+    let directory = facts.cgroup_directories.0.first()?;
+    Some(match config.namespace(kind) {
+        None => directory.mount.clone(),
+        Some(_) => directory.display(),
+    })
+}
+
+fn bind_cgroups(
+    path: &str,
+    mount: &Mount,
+    (from, target): (String, String),
+    (config, facts): (&Config, &Facts),
+    steps: &mut Steps,
+) {
+    let options = MountOptions {
+        set: mount.options.set,
+        clear: mount.options.clear,
+        ..MountOptions::default()
+    };
+    let bind = Action::Bind {
+        source: source(from, false, config, facts),
+        options,
+        target,
+        new_api: facts.new_api(),
+    };
+    steps.push(path, bind);
 }
 
 /// The engine brought its own /dev: it is not ours to fill.

@@ -41,6 +41,9 @@ fn added(
     if let Some(path) = invocation.get("pid-file") {
         exec = exec.pid_file(path);
     }
+    for place in invocation.all("cgroup") {
+        exec = exec.cgroup(place);
+    }
     if invocation.has("ignore-paused") {
         exec = exec.ignore_paused();
     }

@@ -251,6 +251,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("exec.created", created),
     scenario("exec.process-file", process_file).deviates(UMASK),
     scenario("exec.process-file.invalid", process_file_invalid),
+    scenario("exec.process-file.duplicate-name", process_file_duplicate)
+        .deviates(&[("runc", "takes the last")]),
     scenario("exec.config-is-read-once", read_once)
         .deviates(&[("runc", "reads the bundle's config.json again")]),
     scenario("exec.environment.nothing-of-the-callers", exact_env),
@@ -472,6 +474,17 @@ fn process_file_invalid(scene: &mut Scene<'_>) -> Check {
     let path = process(scene, &good)?;
     exec(scene, &["--process", &path], &[]).run()?.must()?;
     Ok(())
+}
+
+/// As in config.json: whoever checked the file may have seen the other one.
+fn process_file_duplicate(scene: &mut Scene<'_>) -> Check {
+    sleeper(scene)?;
+    let file =
+        r#"{"user":{"uid":1000,"uid":0,"gid":0},"cwd":"/","args":["true"],"env":["PATH=/bin"]}"#;
+    scene.file("process.json", file)?;
+    let path = scene.path("process.json").display().to_string();
+    let ran = exec(scene, &["--process", &path], &[]).run()?;
+    failed(&ran, "process: duplicate name")
 }
 
 /// The program is the file's, the rest of the process that of create.

@@ -30,6 +30,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ]),
     scenario("hooks.createRuntime.before-start", before_start),
     scenario("hooks.startContainer.runs-inside", inside),
+    scenario(
+        "hooks.startContainer.process-environment",
+        inside_environment,
+    ),
     scenario("hooks.startContainer.not-at-create", not_at_create),
     scenario("hooks.startContainer.failure-stops-program", start_failure),
     scenario(
@@ -319,6 +323,27 @@ fn inside(scene: &mut Scene<'_>) -> Check {
     );
     let state: Value = serde_json::from_str(&read("hook-state")?)?;
     ensure!(state["id"] == json!(scene.id), "state: {state}");
+    Ok(())
+}
+
+/// De facto: without an environment of its own it has the process's, with the HOME that this one gets.
+fn inside_environment(scene: &mut Scene<'_>) -> Check {
+    let body = "#!/bin/sh\necho $A:$HOME > /out/environment\n";
+    scene.executable("rootfs/opt/hook", body)?;
+    scene.open_dir("rootfs/out")?;
+    let hook = json!({ "path": "/opt/hook" });
+    push(&mut scene.config, "/hooks/startContainer", hook);
+    let env = json!(["PATH=/bin", "A=1", "A=2", "HOME="]);
+    set(&mut scene.config, "/process/env", env);
+    set(&mut scene.config, "/process/user/uid", json!(1000));
+    scene.script("echo $A:$HOME");
+    let ran = scene.run()?.must()?;
+    let seen = fs::read_to_string(scene.path("rootfs/out/environment"))?;
+    ensure!(
+        seen == "2:/home/user\n" && ran.stdout == seen,
+        "hook: {seen}, program: {}",
+        ran.stdout
+    );
     Ok(())
 }
 

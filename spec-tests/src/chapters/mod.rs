@@ -7,6 +7,7 @@ mod debian;
 mod devices;
 mod errors;
 mod exec;
+mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
 mod hooks;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         debian::SCENARIOS,
         errors::SCENARIOS,
         exec::SCENARIOS,
+        exec_cgroup::SCENARIOS,
         exec_joins::SCENARIOS,
         exec_stdio::SCENARIOS,
         pause::SCENARIOS,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::config::{bind, mount, set, strip_option, unmount};
+use crate::config::{bind, mount, set, strip_option, unmount, user_namespace};
 use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Known, View, ensure};
@@ -250,6 +250,22 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "mounts.cgroup.v2",
         probe: Probe::Script("grep ' /sys/fs/cgroup ' /proc/mounts"),
         expect: Expect::Has("/sys/fs/cgroup cgroup2 ro"),
+        view: View::V2,
+        ..CGROUP
+    },
+    // No cgroup namespace that its user namespace would own.
+    Property {
+        name: "mounts.cgroup.v2.user-namespace",
+        set: |scene, config| {
+            (CGROUP.set)(scene, config);
+            user_namespace(config);
+        },
+        probe: Probe::Script(
+            "grep ' /sys/fs/cgroup ' /proc/mounts; cat /sys/fs/cgroup$(sed -n s/0:://p /proc/self/cgroup)/cgroup.procs",
+        ),
+        expect: Expect::That(|_, seen| {
+            seen.contains(" /sys/fs/cgroup cgroup2 ro") && seen.contains("\n1")
+        }),
         view: View::V2,
         ..CGROUP
     },
