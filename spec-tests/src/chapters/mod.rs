@@ -12,6 +12,7 @@ mod exec_stdio;
 mod hooks;
 mod lifecycle;
 mod masks;
+mod mount_points;
 mod mounts;
 mod namespaces;
 mod pause;
@@ -36,7 +37,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         seccomp::PROPERTIES,
     ];
     const SCENARIOS: &[&[Scenario]] = &[
-        mounts::SCENARIOS,
+        mount_points::SCENARIOS,
         process::SCENARIOS,
         baseline::SCENARIOS,
         console::SCENARIOS,
