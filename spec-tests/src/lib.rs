@@ -15,6 +15,7 @@ mod engines;
 mod holder;
 mod known;
 mod leak;
+mod onlooker;
 mod property;
 mod robust;
 mod rootfs;
