@@ -21,6 +21,7 @@ mod robust;
 mod rootfs;
 mod runtime;
 mod scene;
+mod strace;
 mod suite;
 #[allow(unsafe_code)]
 mod sys;

@@ -10,6 +10,7 @@ mod kills;
 mod provoked;
 mod races;
 mod starts;
+mod traced;
 
 use serde_json::{Value, json};
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         starts::SCENARIOS,
         execs::SCENARIOS,
         image::SCENARIOS,
+        traced::SCENARIOS,
         bystanders::SCENARIOS,
     ];
     [
