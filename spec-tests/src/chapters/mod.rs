@@ -1,6 +1,7 @@
 //! The tests, one file per chapter.
 
 mod baseline;
+mod cgroup_refusals;
 mod cgroups;
 mod console;
 mod debian;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         console::SCENARIOS,
         devices::SCENARIOS,
         cgroups::SCENARIOS,
+        cgroup_refusals::SCENARIOS,
         seccomp::SCENARIOS,
         hooks::SCENARIOS,
         hooks::MORE,
