@@ -1,12 +1,14 @@
 //! config.md#mounts: filesystems, options and order, each with its stripped run.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
+use crate::cgroups;
 use crate::config::{bind, mount, set, strip_option, unmount};
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
-use crate::suite::{Check, Known, View};
+use crate::suite::{Check, Known, Stop, View};
 use serde_json::json;
 
 /// A source with a file, a setuid program, and (made by the caller's shell) a submount with the same.
@@ -131,6 +133,48 @@ const CGROUP: Property = Property {
     ..PROPERTY
 };
 
+/// Whether what the container has of each v1 hierarchy is its own cgroup there.
+fn own_cgroups(scene: &Scene<'_>, pid: i32) -> Check<String> {
+    let place = |path: &Path| Some((path.metadata().ok()?.dev(), path.metadata().ok()?.ino()));
+    let mut seen = String::new();
+    for host in cgroups::directories(&scene.cgroup) {
+        let name = host.strip_prefix("/sys/fs/cgroup")?.iter().next();
+        let name = name.unwrap_or_default().to_string_lossy();
+        let inside = format!("/proc/{pid}/root/sys/fs/cgroup/{name}");
+        let same = place(&host).is_some() && place(&host) == place(Path::new(&inside));
+        // A container need not see the cgroup2 of a hybrid host.
+        if name != "unified" {
+            seen += &format!("{name} {}\n", if same { "own" } else { "not" });
+        }
+    }
+    Ok(seen)
+}
+
+/// A host where cpu and cpuacct share a hierarchy: this one, or what the caller makes of one where each has
+/// its own. Both hierarchies and /proc/PID/cgroup then look so to the runtime.
+fn merged(scene: &mut Scene<'_>) -> Check {
+    if Path::new("/sys/fs/cgroup/cpu,cpuacct").is_dir() {
+        return Ok(());
+    }
+    if !cgroups::has("cpu") || !cgroups::has("cpuacct") {
+        return Err(Stop::Skip(
+            "this host has no cpu or no cpuacct controller".to_owned(),
+        ));
+    }
+    if scene.runtime().name != "longshore" {
+        let words = "no merged controllers here, and only longshore takes the made up ones";
+        return Err(Stop::Skip(words.to_owned()));
+    }
+    scene.setup = MERGE;
+    Ok(())
+}
+
+const MERGE: &str = "mkdir -p old; mount --rbind /sys/fs/cgroup old; mount -t tmpfs cgroup /sys/fs/cgroup
+for n in $(ls old | grep -vx cpuacct); do
+m=$n; [ $n != cpu ] || m=cpu,cpuacct; mkdir /sys/fs/cgroup/$m; mount --bind old/$n /sys/fs/cgroup/$m; done
+ln -s cpu,cpuacct /sys/fs/cgroup/cpu; ln -s cpu,cpuacct /sys/fs/cgroup/cpuacct; umount -l old
+sed -e /:cpuacct:/d -e s/:cpu:/:cpu,cpuacct:/ /proc/self/cgroup > faked; mount --bind faked /proc/$$/cgroup";
+
 /// A directory of the root filesystem with something of each kind in it.
 fn copied_source(scene: &mut Scene<'_>) -> Check {
     scene.file("rootfs/new/sub/file", "from inside\n")?;
@@ -243,6 +287,40 @@ pub(crate) const PROPERTIES: &[Property] = &[
         name: "mounts.cgroup.v1",
         probe: Probe::Script("cat /sys/fs/cgroup/pids/cgroup.procs"),
         expect: Expect::Has("1"),
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
+        name: "mounts.cgroup.v1.own-only",
+        probe: Probe::Created(own_cgroups),
+        expect: Expect::That(|_, seen| {
+            !seen.is_empty() && seen.lines().all(|line| line.ends_with(" own"))
+        }),
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
+        name: "mounts.cgroup.v1.ro",
+        strip: |config| {
+            unmount(config, "/sys/fs/cgroup");
+            mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid"]);
+        },
+        probe: Probe::Script("cd /sys/fs/cgroup; mkdir new; mkdir pids/new; rmdir pids/new"),
+        expect: Expect::That(|_, seen| seen.matches("Read-only file system").count() == 3),
+        known: &[
+            ("runc", "1.1 leaves the tmpfs above writable"),
+            ("crun", "leaves the tmpfs above writable"),
+        ],
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
+        name: "mounts.cgroup.v1.merged",
+        prepare: merged,
+        probe: Probe::Script(
+            "cd /sys/fs/cgroup; for l in cpu cpuacct; do readlink $l; done; grep -c '^1$' cpu/cgroup.procs; grep -c '^1$' cpu,cpuacct/cgroup.procs",
+        ),
+        expect: Expect::Is("cpu,cpuacct\ncpu,cpuacct\n1\n1"),
         view: View::V1,
         ..CGROUP
     },
