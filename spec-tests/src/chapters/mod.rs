@@ -10,6 +10,7 @@ mod errors;
 mod exec;
 mod exec_joins;
 mod exec_stdio;
+mod hook_kinds;
 mod hooks;
 mod lifecycle;
 mod masks;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         masks::PROPERTIES,
         cgroups::PROPERTIES,
         seccomp::PROPERTIES,
+        hook_kinds::PROPERTIES,
     ];
     const SCENARIOS: &[&[Scenario]] = &[
         mount_points::SCENARIOS,
