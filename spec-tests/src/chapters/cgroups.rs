@@ -94,6 +94,17 @@ fn realtime(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
+/// A kernel where memory can be counted cgroup by cgroup.
+fn flat(_: &mut Scene<'_>) -> Check {
+    needs("memory", "memory.use_hierarchy")?;
+    match cgroups::read("memory", "/", "memory.use_hierarchy")?.trim() {
+        "1" => Err(Stop::Skip(
+            "the kernel counts by hierarchy in any case".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The only node is what a cpuset without the property has as well.
 fn two_nodes(_: &mut Scene<'_>) -> Check {
     let online = fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
@@ -176,6 +187,17 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "memory.memsw.limit_in_bytes",
         "134217728"
     ),
+    Property {
+        prepare: flat,
+        ..limit!(
+            "linux.resources.memory.useHierarchy",
+            "memory/useHierarchy",
+            json!(true),
+            "memory",
+            "memory.use_hierarchy",
+            "1"
+        )
+    },
     Property {
         expect: Expect::Has("oom_kill_disable 1"),
         ..limit!(

@@ -388,6 +388,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
     bind_option!("rnodev", "echo x > /data/sub/null", "Permission denied"),
     bind_option!("rnosuid", DATA_SUB, "nosuid"),
     bind_option!("rnoatime", DATA_SUB, "noatime"),
+    bind_option!("rnodiratime", DATA_SUB, "nodiratime"),
+    bind_option!("unbindable", DATA, " unbindable "),
+    bind_option!("runbindable", DATA_SUB, " unbindable "),
     Property {
         // Without `r` an option stops at the first mount.
         name: "mounts.options.ro.not-recursive",
@@ -431,15 +434,6 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip_option(config, "rshared"),
         probe: Probe::Script(DATA),
         expect: Expect::That(|_, line| line.contains(" master:") && line.contains(" shared:")),
-        ..PROPERTY
-    },
-    Property {
-        name: "mounts.options.unbindable",
-        prepare: source,
-        set: |_, config| bind(config, &["rbind", "unbindable"]),
-        strip: |config| strip_option(config, "unbindable"),
-        probe: Probe::Script(DATA),
-        expect: Expect::Has(" unbindable "),
         ..PROPERTY
     },
     Property {
