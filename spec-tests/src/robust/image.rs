@@ -163,7 +163,7 @@ fn names_of_our_own(scene: &mut Scene<'_>) -> Check<(String, String)> {
         push(
             &mut scene.config,
             &format!("/hooks/{kind}"),
-            json!({ "path": hook, "args": ["true"] }),
+            json!({ "path": hook, "args": ["sleep", "0.05"] }), // long enough to be seen
         );
     }
     push(
