@@ -8,10 +8,9 @@ use lexopt::prelude::*;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::holder;
 use crate::runtime::RuntimeUnderTest;
 use crate::suite::{Case, Format, Suite};
-use crate::sys;
+use crate::{holder, onlooker, sys};
 
 const HELP: &str = "\
 spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
@@ -47,11 +46,15 @@ type Prepare = fn() -> io::Result<()>;
 /// Parses the arguments and runs those of the cases that they ask for.
 pub(crate) fn run(all: Vec<&'static dyn Case>, prepare: Prepare) -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(holder::ARGUMENT) {
-        let kind = args.next().unwrap_or_default();
-        return match holder::hold(&kind) {
+    let role = match args.next().as_deref() {
+        Some(holder::ARGUMENT) => Some(holder::hold(&args.next().unwrap_or_default())),
+        Some(onlooker::ARGUMENT) => Some(onlooker::look_on()),
+        _ => None,
+    };
+    if let Some(played) = role {
+        return match played {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(&format!("cannot hold a {kind} namespace: {error}")),
+            Err(error) => complain(&format!("cannot help a test: {error}")),
         };
     }
     match parse()

@@ -38,6 +38,8 @@ const CRUN: Known = &[
     ("mounts.options.shared", PROPAGATION),
     ("mounts.options.propagation.several", PROPAGATION),
     ("mounts.options.unbindable", "leaves it private"),
+    ("mounts.options.runbindable", "leaves it private"),
+    ("mounts.options.rnodiratime", "1.8 fails with it"),
     (
         "mounts.destination.symlink-stays-inside",
         "refuses a dangling link",

@@ -16,11 +16,13 @@ mod engines;
 mod holder;
 mod known;
 mod leak;
+mod onlooker;
 mod property;
 mod robust;
 mod rootfs;
 mod runtime;
 mod scene;
+mod strace;
 mod suite;
 #[allow(unsafe_code)]
 mod sys;

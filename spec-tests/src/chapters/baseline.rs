@@ -29,6 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("baseline.fds.preserve-fds", preserve_fds),
     scenario("baseline.fds.preserve-fds.missing", preserve_missing)
         .deviates(&[("runc", "takes descriptors of its own for the caller's")]),
+    scenario("baseline.keyring", keyring).deviates(&[("crun", "names it otherwise")]),
     scenario("baseline.umask", umask),
     scenario("baseline.groups", groups),
     scenario("baseline.oom-score-untouched", oom_score),
@@ -115,6 +116,20 @@ fn preserve_missing(scene: &mut Scene<'_>) -> Check {
 }
 
 /// Unset in the config, the umask is 0022 whatever the caller's is: what engines count on.
+/// De facto: a session keyring of its own, named after the container, unless the caller's is to stay. That
+/// run comes first: a keyring outlives its container for a while.
+fn keyring(scene: &mut Scene<'_>) -> Check {
+    scene.script("cat /proc/keys");
+    scene.write_config()?;
+    for (own, flags) in [(false, &["--no-new-keyring"][..]), (true, &[])] {
+        let args = [&["run"], flags, &[scene.id.as_str()]].concat();
+        let ran = scene.call(&args).run()?;
+        let has = ran.stdout.contains(&format!("_ses.{}", scene.id));
+        ensure!(ran.ok() && has == own, "wanted one {own}: {}", ran.story());
+    }
+    Ok(())
+}
+
 fn umask(scene: &mut Scene<'_>) -> Check {
     scene.setup = "umask 077";
     scene.script("umask");

@@ -1,6 +1,7 @@
 //! config-linux.md#control-groups: placement and limits, read on the host while the container is created.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -84,6 +85,37 @@ fn needs(controller: &str, file: &str) -> Check {
     }
 }
 
+/// A cgroup has no more realtime than the one above, which is the run's and has none yet.
+fn realtime(scene: &mut Scene<'_>) -> Check {
+    needs("cpu", "cpu.rt_runtime_us")?;
+    let above = Path::new("/sys/fs/cgroup/cpu").join(&scene.suite.tag);
+    fs::create_dir_all(&above)?;
+    fs::write(above.join("cpu.rt_runtime_us"), "10000")?;
+    Ok(())
+}
+
+/// A kernel where memory can be counted cgroup by cgroup.
+fn flat(_: &mut Scene<'_>) -> Check {
+    needs("memory", "memory.use_hierarchy")?;
+    match cgroups::read("memory", "/", "memory.use_hierarchy")?.trim() {
+        "1" => Err(Stop::Skip(
+            "the kernel counts by hierarchy in any case".to_owned(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The only node is what a cpuset without the property has as well.
+fn two_nodes(_: &mut Scene<'_>) -> Check {
+    let online = fs::read_to_string("/sys/devices/system/node/online").unwrap_or_default();
+    if online.trim() == "0-1" {
+        return Ok(());
+    }
+    Err(Stop::Skip(
+        "needs two memory nodes to tell one from the other".to_owned(),
+    ))
+}
+
 /// Opening a device node for reading and for writing. It is /dev/loop-control,
 /// which needs no capability and which no runtime allows by default.
 const OPEN: Probe = Probe::Script(
@@ -156,6 +188,17 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "134217728"
     ),
     Property {
+        prepare: flat,
+        ..limit!(
+            "linux.resources.memory.useHierarchy",
+            "memory/useHierarchy",
+            json!(true),
+            "memory",
+            "memory.use_hierarchy",
+            "1"
+        )
+    },
+    Property {
         expect: Expect::Has("oom_kill_disable 1"),
         ..limit!(
             "linux.resources.memory.disableOOMKiller",
@@ -220,6 +263,17 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "cpu.rt_period_us",
         "900000"
     ),
+    Property {
+        prepare: realtime,
+        ..limit!(
+            "linux.resources.cpu.realtimeRuntime",
+            "cpu/realtimeRuntime",
+            json!(1000),
+            "cpu",
+            "cpu.rt_runtime_us",
+            "1000"
+        )
+    },
     limit!(
         "linux.resources.cpu.cpus",
         "cpu/cpus",
@@ -244,6 +298,17 @@ pub(crate) const PROPERTIES: &[Property] = &[
         expect: Expect::Is("1"),
         view: View::V1,
         ..PROPERTY
+    },
+    Property {
+        prepare: two_nodes,
+        ..limit!(
+            "linux.resources.cpu.mems",
+            "cpu",
+            json!({ "mems": "1" }),
+            "cpuset",
+            "cpuset.mems",
+            "1"
+        )
     },
     limit!(
         "linux.resources.pids.limit",
@@ -272,10 +337,55 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "blkio.bfq.weight",
         "321"
     ),
+    limit!(
+        "linux.resources.blockIO.leafWeight",
+        "blockIO/leafWeight",
+        json!(321),
+        "blkio",
+        "blkio.leaf_weight",
+        "321"
+    ),
     throttle!("throttleReadBpsDevice", "read_bps"),
     throttle!("throttleWriteBpsDevice", "write_bps"),
     throttle!("throttleReadIOPSDevice", "read_iops"),
     throttle!("throttleWriteIOPSDevice", "write_iops"),
+    limit!(
+        "linux.resources.network.classID",
+        "network/classID",
+        json!(1_048_577),
+        "net_cls",
+        "net_cls.classid",
+        "1048577"
+    ),
+    Property {
+        expect: Expect::Has("lo 7\n"),
+        ..limit!(
+            "linux.resources.network.priorities",
+            "network/priorities",
+            json!([{ "name": "lo", "priority": 7 }]),
+            "net_prio",
+            "net_prio.ifpriomap",
+            ""
+        )
+    },
+    Property {
+        prepare: |_| {
+            needs("rdma", "rdma.max")?;
+            match Path::new("/sys/class/infiniband/mlx5_0").exists() {
+                true => Ok(()),
+                false => Err(Stop::Skip("needs the RDMA device mlx5_0".to_owned())),
+            }
+        },
+        expect: Expect::Has("mlx5_0 hca_handle=3"),
+        ..limit!(
+            "linux.resources.rdma",
+            "rdma",
+            json!({ "mlx5_0": { "hcaHandles": 3 } }),
+            "rdma",
+            "rdma.max",
+            ""
+        )
+    },
     Property {
         prepare: |_| controller("hugetlb"),
         view: View::V2,
@@ -358,32 +468,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("linux.cgroupsPath.every-hierarchy", every_hierarchy),
     scenario("linux.cgroupsPath.removed-by-delete", removed),
     scenario("linux.resources.pids.limit.unlimited", unlimited_pids).on(View::V1),
-    scenario("linux.resources.unified.on-v1-is-refused", |scene| {
-        refused(scene, json!({ "unified": { "pids.max": "10" } }), "")
-    })
-    .on(View::V1),
     scenario("linux.resources.unified.each-line", each_line)
         .on(View::V2)
         .deviates(&[("runc", "1.1 writes the value at once")]),
-    scenario("linux.resources.unified.unknown-is-refused", |scene| {
-        let unknown = json!({ "unified": { "cgroup.no_such_file": "1" } });
-        refused(scene, unknown, "no_such_file")?;
-        let elsewhere = json!({ "unified": { "nosuch.max": "1" } });
-        refused(scene, elsewhere, "nosuch")?;
-        refused(
-            scene,
-            json!({ "unified": { "../cgroup.max.depth": "1" } }),
-            "",
-        )
-    })
-    .on(View::V2),
-    scenario("linux.resources.without-controller-is-refused", |scene| {
-        refused_by_us(scene, WITHOUT_CONTROLLER)
-    }),
-    scenario("linux.resources.of-v1-alone-is-refused", |scene| {
-        refused_by_us(scene, OF_V1_ALONE)
-    })
-    .on(View::V2),
 ];
 
 /// The lines of /proc/PID/cgroup that count: the one hierarchy, or all v1 hierarchies.
@@ -424,97 +511,6 @@ fn unlimited_pids(scene: &mut Scene<'_>) -> Check {
     scene.create()?;
     let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
     ensure!(limit.trim() == "max", "-1 gave {limit}");
-    Ok(())
-}
-
-fn refused(scene: &mut Scene<'_>, resources: Value, words: &str) -> Check {
-    scene.config["linux"]["resources"] = resources;
-    let ran = scene.try_create()?;
-    ensure!(
-        !ran.ok() && ran.stderr.contains(words),
-        "a limit that can't be set was accepted or not named: {}",
-        ran.story()
-    );
-    scene.leaves_nothing()
-}
-
-/// A limit that can't be set here must not be dropped in silence: the controller that it
-/// needs, where in `linux.resources` it stands, and the value.
-type Refusals = &'static [(&'static str, &'static str, &'static str)];
-
-const WITHOUT_CONTROLLER: Refusals = &[
-    ("memory", "memory.limit", r#"{"memory":{"limit":67108864}}"#),
-    ("pids", "pids.limit", r#"{"pids":{"limit":100}}"#),
-    (
-        "blkio io",
-        "blockIO.weight",
-        r#"{"blockIO":{"weight":100}}"#,
-    ),
-    (
-        "hugetlb",
-        "hugepageLimits[0]",
-        r#"{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}"#,
-    ),
-    (
-        "rdma",
-        "rdma (mlx5_1)",
-        r#"{"rdma":{"mlx5_1":{"hcaHandles":3}}}"#,
-    ),
-    (
-        "net_cls",
-        "network.classID",
-        r#"{"network":{"classID":1048577}}"#,
-    ),
-    (
-        "net_prio",
-        "network.priorities[0]",
-        r#"{"network":{"priorities":[{"name":"lo","priority":1}]}}"#,
-    ),
-];
-
-const OF_V1_ALONE: Refusals = &[
-    ("", "memory.swappiness", r#"{"memory":{"swappiness":10}}"#),
-    (
-        "",
-        "memory.disableOOMKiller",
-        r#"{"memory":{"disableOOMKiller":true}}"#,
-    ),
-    ("", "memory.kernel", r#"{"memory":{"kernel":67108864}}"#),
-    (
-        "",
-        "memory.kernelTCP",
-        r#"{"memory":{"kernelTCP":67108864}}"#,
-    ),
-    (
-        "",
-        "cpu.realtimeRuntime",
-        r#"{"cpu":{"realtimeRuntime":1000}}"#,
-    ),
-    (
-        "",
-        "cpu.realtimePeriod",
-        r#"{"cpu":{"realtimePeriod":1000000}}"#,
-    ),
-    (
-        "",
-        "blockIO.leafWeight",
-        r#"{"blockIO":{"leafWeight":100}}"#,
-    ),
-    ("", "network.classID", r#"{"network":{"classID":1048577}}"#),
-];
-
-fn refused_by_us(scene: &mut Scene<'_>, refusals: Refusals) -> Check {
-    if scene.runtime().name != "longshore" {
-        return Err(Stop::Skip(
-            "only longshore promises to refuse a limit that it can't set".to_owned(),
-        ));
-    }
-    for (controllers, path, resources) in refusals {
-        if !controllers.split(' ').any(cgroups::has) {
-            let words = format!("linux.resources.{path}");
-            refused(scene, serde_json::from_str(resources)?, &words)?;
-        }
-    }
     Ok(())
 }
 

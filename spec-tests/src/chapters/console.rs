@@ -132,11 +132,13 @@ fn socket(scene: &mut Scene<'_>) -> Check {
     terminal.expect("<ahoy>\r\n")
 }
 
+/// On all three, and only with the property.
 fn isatty(scene: &mut Scene<'_>) -> Check {
-    let mut terminal = terminal(
-        scene,
-        "for n in 0 1 2; do [ -t $n ] && echo yes $n; done; tty; sleep 100",
-    )?;
+    let script = "for n in 0 1 2; do [ -t $n ] && echo yes $n; done; tty";
+    scene.script(script);
+    let without = scene.run()?;
+    ensure!(!without.stdout.contains("yes"), "{}", without.story());
+    let mut terminal = terminal(scene, &format!("{script}; sleep 100"))?;
     for text in ["yes 0", "yes 1", "yes 2", "/dev/"] {
         terminal.expect(text)?;
     }

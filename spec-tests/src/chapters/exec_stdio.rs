@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::console::{CALLER_SEES, Terminal, in_a_terminal, on_the_callers_terminal, quoted};
 use super::exec::{Detached, exec, failed, process, says, sleeper};
+use super::lifecycle::{TRAPS, passes_signals_on};
 use crate::config;
 use crate::property::{Scenario, scenario};
-use crate::runtime::LIMIT;
-use crate::scene::{Scene, until};
+use crate::scene::Scene;
 use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -76,19 +76,7 @@ fn signals(scene: &mut Scene<'_>) -> Check {
 
 fn forwards(scene: &mut Scene<'_>) -> Check {
     sleeper(scene)?;
-    let script = "trap 'echo term; exit 7' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done";
-    let running = exec(scene, &[], &["sh", "-c", script]).spawn()?;
-    until(|| running.stdout_so_far().contains("ready"), "the program")?;
-    running.signal(libc::SIGUSR1);
-    until(|| running.stdout_so_far().contains("usr1"), "SIGUSR1")?;
-    running.signal(libc::SIGTERM);
-    let ran = running.wait(LIMIT)?;
-    ensure!(
-        ran.code() == 7 && ran.stdout == "ready\nusr1\nterm\n",
-        "{}",
-        ran.story()
-    );
-    Ok(())
+    passes_signals_on(exec(scene, &[], &["sh", "-c", TRAPS]))
 }
 
 fn stdio(scene: &mut Scene<'_>) -> Check {

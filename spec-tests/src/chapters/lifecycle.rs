@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::config::set;
 use crate::property::{Scenario, scenario};
-use crate::runtime::{LIMIT, Ran};
+use crate::runtime::{Call, LIMIT, Ran};
 use crate::scene::{Scene, until};
 use crate::suite::{Check, Known, Stop, ensure};
 use crate::sys;
@@ -363,10 +363,12 @@ fn run_deletes(scene: &mut Scene<'_>) -> Check {
     scene.leaves_nothing()
 }
 
-fn forwards(scene: &mut Scene<'_>) -> Check {
-    scene.script("trap 'echo term; exit 7' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done");
-    scene.write_config()?;
-    let running = scene.call(&["run", &scene.id]).spawn()?;
+/// A program that tells which signals it gets, and ends at SIGTERM.
+pub(super) const TRAPS: &str = "trap 'echo term; exit 7' TERM; trap 'echo usr1' USR1; echo ready; while :; do sleep 0.02; done";
+
+/// What the foreground command of that program gets comes through to it.
+pub(super) fn passes_signals_on(call: Call) -> Check {
+    let running = call.spawn()?;
     until(|| running.stdout_so_far().contains("ready"), "the program")?;
     running.signal(libc::SIGUSR1);
     until(|| running.stdout_so_far().contains("usr1"), "SIGUSR1")?;
@@ -378,6 +380,12 @@ fn forwards(scene: &mut Scene<'_>) -> Check {
         ran.story()
     );
     Ok(())
+}
+
+fn forwards(scene: &mut Scene<'_>) -> Check {
+    scene.script(TRAPS);
+    scene.write_config()?;
+    passes_signals_on(scene.call(&["run", &scene.id]))
 }
 
 fn detach(scene: &mut Scene<'_>) -> Check {

@@ -1,6 +1,7 @@
 //! The tests, one file per chapter.
 
 mod baseline;
+mod cgroup_refusals;
 mod cgroups;
 mod console;
 mod debian;
@@ -10,9 +11,11 @@ mod exec;
 mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
+mod hook_kinds;
 mod hooks;
 mod lifecycle;
 mod masks;
+mod mount_points;
 mod mounts;
 mod namespaces;
 mod pause;
@@ -37,14 +40,16 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         masks::PROPERTIES,
         cgroups::PROPERTIES,
         seccomp::PROPERTIES,
+        hook_kinds::PROPERTIES,
     ];
     const SCENARIOS: &[&[Scenario]] = &[
-        mounts::SCENARIOS,
+        mount_points::SCENARIOS,
         process::SCENARIOS,
         baseline::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,
         cgroups::SCENARIOS,
+        cgroup_refusals::SCENARIOS,
         seccomp::SCENARIOS,
         seccomp_notify::SCENARIOS,
         hooks::SCENARIOS,

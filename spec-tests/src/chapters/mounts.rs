@@ -1,12 +1,14 @@
-//! config.md#mounts: filesystems, options, order and destinations.
+//! config.md#mounts: filesystems, options and order, each with its stripped run.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
 
+use crate::cgroups;
 use crate::config::{bind, mount, set, strip_option, unmount, user_namespace};
-use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
+use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
-use crate::suite::{Check, Known, View, ensure};
+use crate::suite::{Check, Known, Stop, View};
 use serde_json::json;
 
 /// A source with a file, a setuid program, and (made by the caller's shell) a submount with the same.
@@ -131,6 +133,48 @@ const CGROUP: Property = Property {
     ..PROPERTY
 };
 
+/// Whether what the container has of each v1 hierarchy is its own cgroup there.
+fn own_cgroups(scene: &Scene<'_>, pid: i32) -> Check<String> {
+    let place = |path: &Path| Some((path.metadata().ok()?.dev(), path.metadata().ok()?.ino()));
+    let mut seen = String::new();
+    for host in cgroups::directories(&scene.cgroup) {
+        let name = host.strip_prefix("/sys/fs/cgroup")?.iter().next();
+        let name = name.unwrap_or_default().to_string_lossy();
+        let inside = format!("/proc/{pid}/root/sys/fs/cgroup/{name}");
+        let same = place(&host).is_some() && place(&host) == place(Path::new(&inside));
+        // A container need not see the cgroup2 of a hybrid host.
+        if name != "unified" {
+            seen += &format!("{name} {}\n", if same { "own" } else { "not" });
+        }
+    }
+    Ok(seen)
+}
+
+/// A host where cpu and cpuacct share a hierarchy: this one, or what the caller makes of one where each has
+/// its own. Both hierarchies and /proc/PID/cgroup then look so to the runtime.
+fn merged(scene: &mut Scene<'_>) -> Check {
+    if Path::new("/sys/fs/cgroup/cpu,cpuacct").is_dir() {
+        return Ok(());
+    }
+    if !cgroups::has("cpu") || !cgroups::has("cpuacct") {
+        return Err(Stop::Skip(
+            "this host has no cpu or no cpuacct controller".to_owned(),
+        ));
+    }
+    if scene.runtime().name != "longshore" {
+        let words = "no merged controllers here, and only longshore takes the made up ones";
+        return Err(Stop::Skip(words.to_owned()));
+    }
+    scene.setup = MERGE;
+    Ok(())
+}
+
+const MERGE: &str = "mkdir -p old; mount --rbind /sys/fs/cgroup old; mount -t tmpfs cgroup /sys/fs/cgroup
+for n in $(ls old | grep -vx cpuacct); do
+m=$n; [ $n != cpu ] || m=cpu,cpuacct; mkdir /sys/fs/cgroup/$m; mount --bind old/$n /sys/fs/cgroup/$m; done
+ln -s cpu,cpuacct /sys/fs/cgroup/cpu; ln -s cpu,cpuacct /sys/fs/cgroup/cpuacct; umount -l old
+sed -e /:cpuacct:/d -e s/:cpu:/:cpu,cpuacct:/ /proc/self/cgroup > faked; mount --bind faked /proc/$$/cgroup";
+
 /// A directory of the root filesystem with something of each kind in it.
 fn copied_source(scene: &mut Scene<'_>) -> Check {
     scene.file("rootfs/new/sub/file", "from inside\n")?;
@@ -247,6 +291,40 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..CGROUP
     },
     Property {
+        name: "mounts.cgroup.v1.own-only",
+        probe: Probe::Created(own_cgroups),
+        expect: Expect::That(|_, seen| {
+            !seen.is_empty() && seen.lines().all(|line| line.ends_with(" own"))
+        }),
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
+        name: "mounts.cgroup.v1.ro",
+        strip: |config| {
+            unmount(config, "/sys/fs/cgroup");
+            mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid"]);
+        },
+        probe: Probe::Script("cd /sys/fs/cgroup; mkdir new; mkdir pids/new; rmdir pids/new"),
+        expect: Expect::That(|_, seen| seen.matches("Read-only file system").count() == 3),
+        known: &[
+            ("runc", "1.1 leaves the tmpfs above writable"),
+            ("crun", "leaves the tmpfs above writable"),
+        ],
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
+        name: "mounts.cgroup.v1.merged",
+        prepare: merged,
+        probe: Probe::Script(
+            "cd /sys/fs/cgroup; for l in cpu cpuacct; do readlink $l; done; grep -c '^1$' cpu/cgroup.procs; grep -c '^1$' cpu,cpuacct/cgroup.procs",
+        ),
+        expect: Expect::Is("cpu,cpuacct\ncpu,cpuacct\n1\n1"),
+        view: View::V1,
+        ..CGROUP
+    },
+    Property {
         name: "mounts.cgroup.v2",
         probe: Probe::Script("grep ' /sys/fs/cgroup ' /proc/mounts"),
         expect: Expect::Has("/sys/fs/cgroup cgroup2 ro"),
@@ -326,6 +404,9 @@ pub(crate) const PROPERTIES: &[Property] = &[
     bind_option!("rnodev", "echo x > /data/sub/null", "Permission denied"),
     bind_option!("rnosuid", DATA_SUB, "nosuid"),
     bind_option!("rnoatime", DATA_SUB, "noatime"),
+    bind_option!("rnodiratime", DATA_SUB, "nodiratime"),
+    bind_option!("unbindable", DATA, " unbindable "),
+    bind_option!("runbindable", DATA_SUB, " unbindable "),
     Property {
         // Without `r` an option stops at the first mount.
         name: "mounts.options.ro.not-recursive",
@@ -369,15 +450,6 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip_option(config, "rshared"),
         probe: Probe::Script(DATA),
         expect: Expect::That(|_, line| line.contains(" master:") && line.contains(" shared:")),
-        ..PROPERTY
-    },
-    Property {
-        name: "mounts.options.unbindable",
-        prepare: source,
-        set: |_, config| bind(config, &["rbind", "unbindable"]),
-        strip: |config| strip_option(config, "unbindable"),
-        probe: Probe::Script(DATA),
-        expect: Expect::Has(" unbindable "),
         ..PROPERTY
     },
     Property {
@@ -485,203 +557,3 @@ pub(crate) const PROPERTIES: &[Property] = &[
         "cat /a/b/file"
     ),
 ];
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario("mounts.destination.symlink-stays-inside", symlink_inside),
-    scenario("mounts.destination.dotdot-stays-inside", dotdot_inside),
-    scenario("mounts.destination.links-of-every-kind", links),
-    scenario("mounts.destination.link-into-proc", link_into_proc).deviates(&[
-        ("runc", "1.1 looks at the name only"),
-        ("crun", "mounts anywhere"),
-    ]),
-    scenario("mounts.tmpfs.takes-the-directorys-mode", tmpfs_mode).deviates(&[
-        ("runc", "1.1 lets the directory's mode win over the option"),
-        ("crun", "leaves the kernel's default"),
-    ]),
-    scenario("linux.rootfsPropagation.values", root_propagation).deviates(&[(
-        "runc",
-        "1.1 sets it on the old root, whose clone is made private again",
-    )]),
-    scenario("mounts.options.table", option_table),
-];
-
-/// An absolute link in the root means a place in the root, never on the host.
-fn symlink_inside(scene: &mut Scene<'_>) -> Check {
-    scene.open_dir("outside")?;
-    let outside = scene.path("outside");
-    symlink(&outside, scene.path("rootfs/link"))?;
-    mount(&mut scene.config, "/link/made", "tmpfs", "tmpfs", &[]);
-    scene.script("grep tmpfs /proc/mounts");
-    let ran = scene.run()?.must()?;
-    ensure!(
-        fs::read_dir(&outside)?.next().is_none(),
-        "the mount point was made on the host"
-    );
-    ensure!(
-        ran.stdout
-            .contains(&format!(" {}/made ", outside.display())),
-        "not mounted inside: {}",
-        ran.stdout
-    );
-    Ok(())
-}
-
-fn dotdot_inside(scene: &mut Scene<'_>) -> Check {
-    scene.open_dir("outside")?;
-    symlink("../../../../../../..", scene.path("rootfs/up"))?;
-    mount(&mut scene.config, "/up/made", "tmpfs", "tmpfs", &[]);
-    scene.script("grep ' /made ' /proc/mounts");
-    scene.run()?.must()?;
-    ensure!(
-        !std::path::Path::new("/made").exists(),
-        "the mount point was made on the host"
-    );
-    Ok(())
-}
-
-/// Through, below and beside links: absolute, relative, chained, climbing.
-fn links(scene: &mut Scene<'_>) -> Check {
-    scene.file("rootfs/real/deep/there", "")?;
-    scene.file("src/file", "from outside\n")?;
-    for (contents, name) in [
-        ("/real", "absolute"),
-        ("real/deep", "relative"),
-        ("/absolute/deep", "chained"),
-        ("../../../../real/deep", "climbing"),
-    ] {
-        symlink(contents, scene.path("rootfs").join(name))?;
-    }
-    for destination in [
-        "/absolute/a",
-        "/relative/b",
-        "/chained/c",
-        "/climbing/d",
-        "/relative/../../../e",
-    ] {
-        mount(
-            &mut scene.config,
-            destination,
-            "bind",
-            "src/file",
-            &["bind"],
-        );
-    }
-    scene.script("cat /real/a /real/deep/b /real/deep/c /real/deep/d; ls /e");
-    let ran = scene.run()?;
-    ensure!(ran.ok(), "{}", ran.story());
-    ensure!(
-        ran.stdout == "from outside\n".repeat(4) + "/e\n",
-        "{}",
-        ran.story()
-    );
-    ensure!(!std::path::Path::new("/e").exists(), "made on the host");
-    Ok(())
-}
-
-/// What would be read from /proc must not be led astray by another name for it.
-fn link_into_proc(scene: &mut Scene<'_>) -> Check {
-    symlink("/proc", scene.path("rootfs/link"))?;
-    mount(&mut scene.config, "/link/sys", "tmpfs", "tmpfs", &[]);
-    let ran = scene.try_create()?;
-    ensure!(!ran.ok(), "mounted in /proc: {}", ran.story());
-    let left = scene.left_behind();
-    ensure!(left.is_empty(), "left: {left:?}");
-    Ok(())
-}
-
-/// De facto: unless the options say otherwise.
-fn tmpfs_mode(scene: &mut Scene<'_>) -> Check {
-    for (name, mode) in [("one", 0o711), ("two", 0o1770), ("three", 0o700)] {
-        let path = scene.path("rootfs").join(name);
-        fs::create_dir(&path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
-    }
-    mount(&mut scene.config, "/one", "tmpfs", "tmpfs", &["nosuid"]);
-    mount(&mut scene.config, "/two", "tmpfs", "tmpfs", &[]);
-    mount(&mut scene.config, "/three", "tmpfs", "tmpfs", &["mode=751"]);
-    scene.script("stat -c %a /one /two /three");
-    let ran = scene.run()?;
-    ensure!(ran.stdout == "711\n1770\n751\n", "{}", ran.story());
-    Ok(())
-}
-
-/// Options of config.md#mounts that show as a word in mountinfo.
-const WORDS: &[&str] = &[
-    "noatime",
-    "nodiratime",
-    "ro",
-    "nosuid",
-    "nodev",
-    "noexec",
-    "sync",
-    "dirsync",
-];
-
-/// Each option on a tmpfs of its own; a tmpfs without options is the control.
-fn option_table(scene: &mut Scene<'_>) -> Check {
-    for option in WORDS.iter().chain(&["strictatime"]) {
-        mount(
-            &mut scene.config,
-            &format!("/o/{option}"),
-            "tmpfs",
-            "tmpfs",
-            &[option],
-        );
-    }
-    mount(&mut scene.config, "/o/plain", "tmpfs", "tmpfs", &[]);
-    scene.script("cat /proc/mounts");
-    let ran = scene.run()?.must()?;
-    let has = |path: &str, word: &str| {
-        let line = ran
-            .stdout
-            .lines()
-            .find(|line| line.split(' ').nth(1) == Some(path));
-        line.and_then(|line| line.split(' ').nth(3))
-            .is_some_and(|words| words.split(',').any(|found| found == word))
-    };
-    for option in WORDS {
-        ensure!(
-            has(&format!("/o/{option}"), option),
-            "{option} has no effect: {}",
-            ran.stdout
-        );
-        ensure!(
-            !has("/o/plain", option),
-            "{option} is there without the option"
-        );
-    }
-    // The kernel's default is relatime, and strictatime shows as its absence.
-    ensure!(
-        has("/o/plain", "relatime") && !has("/o/strictatime", "relatime"),
-        "strictatime has no effect: {}",
-        ran.stdout
-    );
-    Ok(())
-}
-
-/// What the propagation fields of the root's own line must hold. Nothing on the host is shared with
-/// it here, so that a slave has no master.
-fn root_propagation(scene: &mut Scene<'_>) -> Check {
-    for (value, shared, unbindable) in [
-        ("shared", true, false),
-        ("rshared", true, false),
-        ("slave", false, false),
-        ("rslave", false, false),
-        ("private", false, false),
-        ("rprivate", false, false),
-        ("unbindable", false, true),
-        ("runbindable", false, true),
-    ] {
-        set(&mut scene.config, "/linux/rootfsPropagation", json!(value));
-        scene.script("grep '/rootfs / ' /proc/self/mountinfo");
-        let ran = scene.run()?;
-        ensure!(ran.ok(), "{value}: {}", ran.story());
-        ensure!(
-            ran.stdout.contains(" shared:") == shared
-                && ran.stdout.contains(" unbindable ") == unbindable,
-            "{value}: {}",
-            ran.story()
-        );
-    }
-    Ok(())
-}

@@ -1,4 +1,4 @@
-//! config.md#root
+//! config.md#root and #annotations
 
 use serde_json::json;
 
@@ -37,6 +37,20 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip(config, "/root/readonly"),
         probe: Probe::Script("touch /file"),
         expect: Expect::Has("Read-only file system"),
+        ..PROPERTY
+    },
+    Property {
+        name: "annotations",
+        set: |_, config| {
+            set(
+                config,
+                "/annotations",
+                json!({ "org.example.cargo": "tea" }),
+            )
+        },
+        strip: |config| strip(config, "/annotations"),
+        probe: Probe::Created(|scene, _| Ok(scene.state()?["annotations"].to_string())),
+        expect: Expect::Is("{\"org.example.cargo\":\"tea\"}"),
         ..PROPERTY
     },
 ];

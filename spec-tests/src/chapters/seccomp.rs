@@ -1,11 +1,15 @@
 //! config-linux.md#seccomp
 
+use std::fs;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::config::{set, strip};
 use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
-use crate::suite::{Check, ensure};
+use crate::strace::{is_filter, lines, traced};
+use crate::suite::{Check, Stop, ensure};
 
 fn filter(config: &mut Value, rule: Value) {
     let seccomp = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"], "syscalls": [rule] });
@@ -22,6 +26,61 @@ fn deny_mkdir(config: &mut Value) {
         config,
         json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95 }),
     );
+}
+
+/// kill(2) with such an argument.
+fn deny_kill(config: &mut Value, arg: Value) {
+    filter(
+        config,
+        json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": [arg] }),
+    );
+}
+
+/// kill(2) is denied for SIGUSR1 and allowed for the null signal.
+const NO_USR1: Property = Property {
+    strip: no_filter,
+    probe: Probe::Script(
+        "trap : USR1; kill -0 $$ && echo null sent; kill -USR1 $$ || echo refused",
+    ),
+    expect: Expect::That(|_, seen| {
+        seen.contains("null sent") && seen.contains("not supported") && seen.contains("refused")
+    }),
+    ..PROPERTY
+};
+
+/// int 0x80: i386's _exit(42), in a program for x86-64.
+const I386_EXIT: &[u8] = b"\xbb\x2a\0\0\0\xb8\x01\0\0\0\xcd\x80";
+
+/// The smallest program that makes that call: an ELF header, one segment, the code.
+fn i386_caller(scene: &mut Scene<'_>) -> Check {
+    if !cfg!(target_arch = "x86_64") {
+        return Err(Stop::Skip(
+            "knows two calling conventions of x86-64 only".to_owned(),
+        ));
+    }
+    let (base, headers): (u64, u64) = (0x40_0000, 64 + 56);
+    let size = headers + u64::try_from(I386_EXIT.len())?;
+    let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0\x01\0\0\0".to_vec();
+    for word in [base + headers, 64, 0] {
+        file.extend(word.to_le_bytes()); // entry, program headers, section headers
+    }
+    file.extend(b"\0\0\0\0\x40\0\x38\0\x01\0\0\0\0\0\0\0"); // flags, sizes and counts
+    file.extend(b"\x01\0\0\0\x05\0\0\0"); // to be loaded, readable and executable
+    for word in [0, base, base, size, size, 0x1000] {
+        file.extend(word.to_le_bytes()); // offset, addresses, sizes, alignment
+    }
+    file.extend(I386_EXIT);
+    let made = scene.executable("i386", "")?;
+    fs::write(&made, file)?;
+    // By a process that has ended: what somebody has open for writing can't be executed.
+    let program = scene.path("rootfs/bin/i386");
+    Command::new("cp").args([&made.into(), &program]).status()?;
+    if Command::new(program).status()?.code() == Some(42) {
+        return Ok(());
+    }
+    Err(Stop::Skip(
+        "the kernel has no system calls of i386".to_owned(),
+    ))
 }
 
 /// What a shell, and a runtime on its last steps, may need; mkdir is not of it.
@@ -179,42 +238,23 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
-        // kill(2) is denied for SIGUSR1 and allowed for the null signal.
         name: "linux.seccomp.args",
         set: |_, config| {
-            let arg = json!({ "index": 1, "value": 10, "op": "SCMP_CMP_EQ" });
-            filter(
+            deny_kill(
                 config,
-                json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": [arg] }),
-            );
+                json!({ "index": 1, "value": 10, "op": "SCMP_CMP_EQ" }),
+            )
         },
-        strip: no_filter,
-        probe: Probe::Script(
-            "trap : USR1; kill -0 $$ && echo null sent; kill -USR1 $$ || echo refused",
-        ),
-        expect: Expect::That(|_, seen| {
-            seen.contains("null sent") && seen.contains("not supported") && seen.contains("refused")
-        }),
-        ..PROPERTY
+        ..NO_USR1
     },
     Property {
         // Of 10, SIGUSR1, the mask leaves 2; of the null signal nothing.
         name: "linux.seccomp.args.masked",
         set: |_, config| {
             let arg = json!({ "index": 1, "value": 6, "valueTwo": 2, "op": "SCMP_CMP_MASKED_EQ" });
-            filter(
-                config,
-                json!({ "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95, "args": [arg] }),
-            );
+            deny_kill(config, arg);
         },
-        strip: no_filter,
-        probe: Probe::Script(
-            "trap : USR1; kill -0 $$ && echo null sent; kill -USR1 $$ || echo refused",
-        ),
-        expect: Expect::That(|_, seen| {
-            seen.contains("null sent") && seen.contains("not supported") && seen.contains("refused")
-        }),
-        ..PROPERTY
+        ..NO_USR1
     },
     Property {
         // An allow list, as engines have them.
@@ -262,6 +302,20 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
+        // A call of an architecture that is not listed kills: 159 is 128 + SIGSYS.
+        name: "linux.seccomp.architectures",
+        prepare: i386_caller,
+        set: |_, config| {
+            deny_mkdir(config);
+            let both = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
+            set(config, "/linux/seccomp/architectures", both);
+        },
+        strip: |config| strip(config, "/linux/seccomp/architectures/1"),
+        probe: Probe::Script("i386; echo $?"),
+        expect: Expect::Is("42"),
+        ..PROPERTY
+    },
+    Property {
         name: "linux.seccomp.unknown-names-are-ignored",
         set: |_, config| {
             filter(
@@ -276,10 +330,35 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
 ];
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario(
-    "linux.seccomp.one-after-the-other",
-    one_after_the_other,
-)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("linux.seccomp.flags", flags).deviates(&[("runc", "1.1 refuses them")]),
+    scenario("linux.seccomp.one-after-the-other", one_after_the_other),
+];
+
+/// No process can read them back, so that it counts what the kernel was told.
+fn flags(scene: &mut Scene<'_>) -> Check {
+    deny_mkdir(&mut scene.config);
+    for with in [true, false] {
+        let flags = json!(if with {
+            &["SECCOMP_FILTER_FLAG_LOG"][..]
+        } else {
+            &[]
+        });
+        set(&mut scene.config, "/linux/seccomp/flags", flags);
+        scene.write_config()?;
+        let prefix = format!("trace-{with}");
+        let run = scene.call(&["run", &scene.id]);
+        traced(run, &["-ff", "-o", &prefix])?.run()?.must()?;
+        let all = lines(scene, &prefix)?.concat();
+        let filters: Vec<_> = all.iter().filter(|line| is_filter(line)).collect();
+        let logs = |line: &&String| line.contains("SECCOMP_FILTER_FLAG_LOG");
+        ensure!(
+            !filters.is_empty() && filters.iter().all(logs) == with,
+            "with the flag {with}: {filters:?}"
+        );
+    }
+    Ok(())
+}
 
 /// What a runtime remembers of a filter must not be taken for another's.
 fn one_after_the_other(scene: &mut Scene<'_>) -> Check {

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::kills::{forget_output, stopped};
-use super::{force_delete, longshore_only, one_line};
+use super::{filter, filtered, force_delete, longshore_only, may_ptrace, one_line};
 use crate::cgroups;
 use crate::config::{self, push, set};
 use crate::property::{Scenario, scenario};
@@ -19,6 +19,7 @@ use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("exec.frozen-at-every-point", frozen),
+    scenario("exec.frozen-before-execve", frozen_before_execve),
     scenario("exec.killed-before-its-commit", killed_before_commit),
     scenario("exec.race.ends", ends),
     scenario("exec.race.each-other", parallel),
@@ -138,6 +139,42 @@ fn frozen(scene: &mut Scene<'_>) -> Check {
         "the end of the processes",
     )?;
     exec(scene, &["true"]).run()?.must()?;
+    force_delete(scene)
+}
+
+/// The commit is sent to a process that can't take it: nobody may find it executed later.
+fn frozen_before_execve(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let init = sleeper(scene)?;
+    let call = |point| stopping_at(exec(scene, &["touch", "/executed"]), point);
+    let mut points = 0;
+    loop {
+        let running = call(points).spawn()?;
+        if !stopped(&running)? {
+            running.wait(LIMIT)?.must()?;
+            break;
+        }
+        points += 1;
+    }
+    ensure!(points > 5, "only {points} fault points");
+    until(
+        || others(scene, init).is_empty(),
+        "the end of the processes",
+    )?;
+    fs::remove_file(scene.path("rootfs/executed"))?;
+    // The last three: before the commit, after it, and once the program is executed.
+    let running = call(points - 3).spawn()?;
+    ensure!(stopped(&running)?, "no fault point {}", points - 3);
+    freeze(scene, true)?;
+    running.signal(libc::SIGCONT);
+    let ran = running.wait(FROZEN)?;
+    freeze(scene, false)?;
+    one_line(&ran)?;
+    ensure!(ran.code() == 255, "{}", ran.story());
+    until(|| others(scene, init).is_empty(), "the end of the process")?;
+    let executed = scene.path("rootfs/executed").exists();
+    ensure!(!executed, "it was executed: {}", ran.story());
+    exec(scene, &["touch", "/executed"]).run()?.must()?;
     force_delete(scene)
 }
 
@@ -271,13 +308,7 @@ fn proc_exe(scene: &mut Scene<'_>) -> Check {
     let pid_namespace = json!({ "type": "pid", "path": format!("/proc/{init}/ns/pid") });
     let mut onlooker = Scene::new(scene.suite)?;
     config::namespace(&mut onlooker.config, pid_namespace.clone());
-    for kind in ["bounding", "effective", "permitted"] {
-        push(
-            &mut onlooker.config,
-            &format!("/process/capabilities/{kind}"),
-            json!("CAP_SYS_PTRACE"),
-        );
-    }
+    may_ptrace(&mut onlooker.config);
     onlooker.script("while :; do ls -l /proc/[0-9]*/exe; done 2>/dev/null >> /seen");
     onlooker.start()?;
     let mut hooked = Scene::new(scene.suite)?;
@@ -314,70 +345,38 @@ fn proc_exe(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
-fn filter(rule: Value, names: &[&str]) -> Value {
-    let mut rule = rule;
-    rule["names"] = json!(names);
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
-}
-
 /// In a container that is created: its own program could not be executed either.
 fn filtered_execve(scene: &mut Scene<'_>, rule: Value, words: &str) -> Check {
     longshore_only(scene)?;
-    set(
-        &mut scene.config,
-        "/linux/seccomp",
-        filter(rule, &["execve", "execveat"]),
-    );
-    for no_new_privileges in [false, true] {
-        set(
-            &mut scene.config,
-            "/process/noNewPrivileges",
-            json!(no_new_privileges),
-        );
+    filtered(scene, filter(rule, &["execve", "execveat"]), |scene| {
         let init = scene.create()?;
-        let ran = exec(scene, &["true"]).run()?;
-        one_line(&ran)?;
-        ensure!(
-            ran.code() == 255 && ran.stderr.contains(words),
-            "wanted {words:?}: {}",
-            ran.story()
-        );
-        ensure!(others(scene, init).is_empty(), "a process stayed");
-        scene.must_be("created")?;
-        force_delete(scene)?;
-        fs::remove_file(scene.path("pid"))?;
-    }
+        refused(scene, init, "true", words)?;
+        scene.must_be("created")
+    })
+}
+
+/// The one line with the words, and nothing of the process.
+fn refused(scene: &Scene<'_>, init: i32, program: &str, words: &str) -> Check {
+    let ran = exec(scene, &[program]).run()?;
+    one_line(&ran)?;
+    ensure!(
+        ran.code() == 255 && ran.stderr.contains(words),
+        "wanted {words:?}: {}",
+        ran.story()
+    );
+    ensure!(others(scene, init).is_empty(), "a process stayed");
     Ok(())
 }
 
 /// Nothing of these is needed once the filter is there, neither to go on nor to tell why not.
 fn denied_rest(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
-    let names = ["write", "sendmsg", "sendto", "close"];
-    set(
-        &mut scene.config,
-        "/linux/seccomp",
-        filter(json!({ "action": "SCMP_ACT_ERRNO" }), &names),
-    );
+    let rule = json!({ "action": "SCMP_ACT_ERRNO" });
     scene.executable("rootfs/bin/formless", "\u{1}\u{2}\u{3}")?;
-    for no_new_privileges in [false, true] {
-        set(
-            &mut scene.config,
-            "/process/noNewPrivileges",
-            json!(no_new_privileges),
-        );
+    let names = ["write", "sendmsg", "sendto", "close"];
+    filtered(scene, filter(rule, &names), |scene| {
         let init = sleeper(scene)?;
         exec(scene, &["true"]).run()?.must()?;
-        let ran = exec(scene, &["formless"]).run()?;
-        one_line(&ran)?;
-        ensure!(
-            ran.code() == 255 && ran.stderr.contains("exec format error"),
-            "{}",
-            ran.story()
-        );
-        ensure!(others(scene, init).is_empty(), "a process stayed");
-        force_delete(scene)?;
-        fs::remove_file(scene.path("pid"))?;
-    }
-    Ok(())
+        refused(scene, init, "formless", "exec format error")
+    })
 }

@@ -10,10 +10,11 @@ mod kills;
 mod provoked;
 mod races;
 mod starts;
+mod traced;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::config::push;
+use crate::config::{push, set};
 use crate::property::Scenario;
 use crate::runtime::{Ran, Running};
 use crate::scene::{Scene, until, while_reaping};
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         starts::SCENARIOS,
         execs::SCENARIOS,
         image::SCENARIOS,
+        traced::SCENARIOS,
         bystanders::SCENARIOS,
     ];
     [
@@ -64,6 +66,38 @@ fn force_delete(scene: &Scene<'_>) -> Check {
     let delete = scene.call(&["delete", "--force", &scene.id]);
     while_reaping(|| delete.run())?.must()?;
     scene.leaves_nothing()
+}
+
+/// What may be done to some system calls.
+fn filter(rule: Value, names: &[&str]) -> Value {
+    let mut rule = rule;
+    rule["names"] = json!(names);
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
+}
+
+/// A round without no_new_privs and one with it, which decides when the filter is installed.
+fn filtered(
+    scene: &mut Scene<'_>,
+    filter: Value,
+    round: impl Fn(&mut Scene<'_>) -> Check,
+) -> Check {
+    set(&mut scene.config, "/linux/seccomp", filter);
+    for no_new_privileges in [false, true] {
+        let value = json!(no_new_privileges);
+        set(&mut scene.config, "/process/noNewPrivileges", value);
+        round(scene)?;
+        force_delete(scene)?;
+        std::fs::remove_file(scene.path("pid"))?;
+    }
+    Ok(())
+}
+
+/// All rights over the processes that it sees.
+fn may_ptrace(config: &mut Value) {
+    for kind in ["bounding", "effective", "permitted"] {
+        let set = format!("/process/capabilities/{kind}");
+        push(config, &set, json!("CAP_SYS_PTRACE"));
+    }
 }
 
 /// `start` under way, asleep in its hook, and init's pid.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{force_delete, longshore_only, one_line, start_with_slow_hook};
+use super::{filter, filtered, force_delete, longshore_only, one_line, start_with_slow_hook};
 use crate::config::{push, set};
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
@@ -148,35 +148,18 @@ fn killed_before_it_hears(scene: &mut Scene<'_>) -> Check {
     force_delete(scene)
 }
 
-fn filter(rule: Value, names: &[&str]) -> Value {
-    let mut rule = rule;
-    rule["names"] = json!(names);
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
-}
-
 fn filtered_execve(scene: &mut Scene<'_>, rule: Value) -> Check {
     longshore_only(scene)?;
-    set(
-        &mut scene.config,
-        "/linux/seccomp",
-        filter(rule, &["execve", "execveat"]),
-    );
-    for no_new_privileges in [false, true] {
-        set(
-            &mut scene.config,
-            "/process/noNewPrivileges",
-            json!(no_new_privileges),
-        );
+    filtered(scene, filter(rule, &["execve", "execveat"]), |scene| {
         scene.create()?;
-        fails(scene, "")?;
-        fs::remove_file(scene.path("pid"))?;
-    }
-    Ok(())
+        fails(scene, "")
+    })
 }
 
 /// Init needs nothing of these once the filter is there.
 fn denied_rest(scene: &mut Scene<'_>) -> Check {
     longshore_only(scene)?;
+    let rule = json!({ "action": "SCMP_ACT_ERRNO" });
     let names = [
         "write",
         "sendmsg",
@@ -188,28 +171,15 @@ fn denied_rest(scene: &mut Scene<'_>) -> Check {
         "fcntl",
         "prctl",
     ];
-    scene.script("true");
-    for no_new_privileges in [false, true] {
-        set(
-            &mut scene.config,
-            "/process/noNewPrivileges",
-            json!(no_new_privileges),
-        );
-        set(
-            &mut scene.config,
-            "/linux/seccomp",
-            filter(json!({ "action": "SCMP_ACT_ERRNO" }), &names),
-        );
-        set(
-            &mut scene.config,
-            "/process/args",
-            json!(["/bin/sleep", "300"]),
-        );
+    set(
+        &mut scene.config,
+        "/process/args",
+        json!(["/bin/sleep", "300"]),
+    );
+    filtered(scene, filter(rule, &names), |scene| {
         scene.create()?;
-        scene.must("start")?;
-        force_delete(scene)?;
-        fs::remove_file(scene.path("pid"))?;
-    }
+        scene.must("start").map(drop)
+    })?;
     // A missing program is still told, though init can't write or even exit any more.
     vanished(scene)
 }
