@@ -26,7 +26,7 @@ enum Kind {
     Floor,
     Library {
         child: Child,
-        stdin: ChildStdin,
+        stdin: Option<ChildStdin>,
         stdout: BufReader<ChildStdout>,
     },
 }
@@ -91,7 +91,8 @@ impl Group {
         shop: &Workshop,
         series: &mut [Series],
     ) -> Result<(), String> {
-        for (series, sample) in series.iter_mut().zip((self.round)(contender, shop)?) {
+        let samples = (self.round)(contender, shop).inspect_err(|_| contender.tidy(shop))?;
+        for (series, sample) in series.iter_mut().zip(samples) {
             series.push(sample);
         }
         Ok(())
@@ -145,7 +146,7 @@ impl Contender {
             name: "library, warm".to_owned(),
             kind: Kind::Library {
                 child,
-                stdin,
+                stdin: Some(stdin),
                 stdout: BufReader::new(stdout),
             },
         })
@@ -164,7 +165,12 @@ impl Contender {
                 "/sys/fs/cgroup",
                 "/payload",
             ])),
-            Kind::Library { stdin, stdout, .. } => ask(stdin, stdout),
+            Kind::Library {
+                stdin: Some(stdin),
+                stdout,
+                ..
+            } => ask(stdin, stdout),
+            Kind::Library { .. } => Err("library: ended".to_owned()),
         };
         Ok(vec![sample?])
     }
@@ -229,6 +235,13 @@ impl Contender {
         ]))
     }
 
+    /// After a failure: the container would be in the next one's way.
+    fn tidy(&self, shop: &Workshop) {
+        if let Kind::Command { .. } = &self.kind {
+            let _ = measure(self.call(shop).args(["delete", "-f", "bench"])); // the failure itself is told
+        }
+    }
+
     /// The command with its own state root.
     fn call(&self, shop: &Workshop) -> Command {
         let Kind::Command { program } = &self.kind else {
@@ -242,8 +255,8 @@ impl Contender {
 
 impl Drop for Contender {
     fn drop(&mut self) {
-        if let Kind::Library { child, .. } = &mut self.kind {
-            let _ = child.kill(); // it may have ended by itself
+        if let Kind::Library { child, stdin, .. } = &mut self.kind {
+            drop(stdin.take()); // the end of its work: it tidies up
             let _ = child.wait(); // reaps it
         }
     }

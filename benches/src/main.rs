@@ -21,16 +21,22 @@ const HELP: &str = "\
 lifecycle --longshore PATH [OPTION...]     (as root)
     --runc PATH      another runc; also the variable RUNC
     --crun PATH      another crun; also the variable CRUN
+    --old PATH       an earlier longshore: is any row worse than it was?
+    --row NAME       only this row, with those of its group; may be repeated
     --library PATH   a warm process that embeds the library (see contender.rs)
     --runs N         rounds of each measurement, 200 if absent
     --save           also write benches/results.md";
 
-struct Options {
+/// What is measured.
+#[derive(Debug)]
+pub(crate) struct Options {
     longshore: String,
     runc: String,
     crun: String,
+    old: Option<String>,
+    pub(crate) rows: Vec<String>,
     library: Option<String>,
-    runs: usize,
+    pub(crate) runs: usize,
     save: bool,
 }
 
@@ -68,6 +74,8 @@ fn parse() -> Result<Options, lexopt::Error> {
         longshore: String::new(),
         runc: named("RUNC", "runc"),
         crun: named("CRUN", "crun"),
+        old: None,
+        rows: Vec::new(),
         library: None,
         runs: 200,
         save: false,
@@ -78,6 +86,8 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("longshore") => options.longshore = parser.value()?.string()?,
             Long("runc") => options.runc = parser.value()?.string()?,
             Long("crun") => options.crun = parser.value()?.string()?,
+            Long("old") => options.old = Some(parser.value()?.string()?),
+            Long("row") => options.rows.push(parser.value()?.string()?),
             Long("library") => options.library = Some(parser.value()?.string()?),
             Long("runs") => options.runs = parser.value()?.parse()?,
             Long("save") => options.save = true,
@@ -104,7 +114,14 @@ fn bench(options: &Options) -> Result<(), String> {
         Contender::command("runc", &options.runc),
         Contender::command("crun", &options.crun),
     ];
-    let v1 = Table::measure(&mut contenders, &shop, options.runs, false)?;
+    let old = || {
+        options
+            .old
+            .iter()
+            .map(|old| Contender::command("longshore, old", old))
+    };
+    contenders.extend(old());
+    let v1 = Table::measure(&mut contenders, &shop, options, false)?;
 
     cover_cgroups().map_err(|error| format!("cgroup2: {error}"))?;
     shop.bundles(true)?;
@@ -113,10 +130,11 @@ fn bench(options: &Options) -> Result<(), String> {
         Contender::command("runc", &options.runc),
         Contender::floor(),
     ];
+    contenders.extend(old());
     if let Some(program) = &options.library {
         contenders.push(Contender::library(program, &shop, options.runs)?);
     }
-    let v2 = Table::measure(&mut contenders, &shop, options.runs, true)?;
+    let v2 = Table::measure(&mut contenders, &shop, options, true)?;
     drop(contenders);
 
     let mut text = format!(

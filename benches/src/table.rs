@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::Options;
 use crate::bench::Workshop;
 use crate::contender::{Contender, GROUPS, Group};
 use crate::sample::{Figures, Series};
@@ -33,12 +34,15 @@ impl Table {
     pub(crate) fn measure(
         contenders: &mut [Contender],
         shop: &Workshop,
-        runs: usize,
+        options: &Options,
         cgroup2: bool,
     ) -> Result<Table, String> {
         let mut table = Table::default();
-        for group in GROUPS.iter().filter(|group| group.on_cgroup2 || !cgroup2) {
-            let rows = quiet(group, contenders, shop, runs)?;
+        let asked =
+            |row: &&str| options.rows.is_empty() || options.rows.iter().any(|name| name == row);
+        let groups = GROUPS.iter().filter(|group| group.on_cgroup2 || !cgroup2);
+        for group in groups.filter(|group| group.operations.iter().any(asked)) {
+            let rows = quiet(group, contenders, shop, options.runs)?;
             table.rows.extend(rows);
         }
         Ok(table)
