@@ -170,7 +170,7 @@ impl Init<'_> {
     pub(crate) fn limits(&mut self, limits: &[(u32, (u64, u64))]) -> Outcome {
         for (resource, (soft, hard)) in limits {
             sys::set_limit(*resource, *soft, *hard)
-                .refused_text(Detail::Failed, &decimal(*resource as usize))?;
+                .refused_text(Detail::Limit, &decimal(*resource as usize))?;
         }
         Ok(())
     }

@@ -90,6 +90,7 @@ details! {
     26 ChangeDirectory "cannot change to the working directory",
     27 InsideProc "a link leads into /proc, where nothing may be mounted:",
     28 CopyUp "cannot copy what the directory holds:",
+    29 Limit "cannot set a limit",
 }
 
 /// A value with a wire form.

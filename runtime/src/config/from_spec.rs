@@ -193,7 +193,7 @@ fn capabilities(given: Option<&oci::LinuxCapabilities>) -> Capabilities {
 }
 
 /// RLIMIT_* numbers. getrlimit(2)
-const RLIMITS: [(&str, u32); 16] = [
+pub(crate) const RLIMITS: [(&str, u32); 16] = [
     ("RLIMIT_CPU", 0),
     ("RLIMIT_FSIZE", 1),
     ("RLIMIT_DATA", 2),

@@ -14,6 +14,7 @@ pub(crate) mod resources;
 mod sysctl;
 
 use crate::error::Error;
+pub(crate) use from_spec::RLIMITS;
 use mount_options::MountOptions;
 pub(crate) use raw::strict;
 use resources::{Resources, Seccomp, SeccompAgent};

@@ -5,7 +5,7 @@ use super::hooks::{Surroundings, run_all};
 use super::link::{Late, Program};
 use super::{idmap, image, spawn};
 use crate::cgroup::Cgroup;
-use crate::config::Rlimit;
+use crate::config::{RLIMITS, Rlimit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Action, HostTask, Plan, Side, Step};
 use crate::sys::socket::{self, Received};
@@ -458,6 +458,11 @@ fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
     {
         let (path, number) = text.split_once('\0').unwrap_or((text, "?"));
         return Error::new(ErrorKind::Hook, format!("hook {path} {words} {number}"));
+    }
+    if is(Detail::Limit) {
+        let named = RLIMITS.iter().find(|row| row.1.to_string() == text);
+        let name = named.map_or("a limit", |row| row.0);
+        return Error::system(format!("cannot set {name}"), page.errno);
     }
     if is(Detail::HookStart) {
         return Error::new(ErrorKind::Hook, format!("hook {text} {words}")).with_errno(page.errno);

@@ -13,6 +13,7 @@ mod exec_joins;
 mod exec_stdio;
 mod hook_kinds;
 mod hooks;
+mod hooks_around;
 mod lifecycle;
 mod masks;
 mod mount_points;
@@ -53,7 +54,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         seccomp::SCENARIOS,
         seccomp_notify::SCENARIOS,
         hooks::SCENARIOS,
-        hooks::MORE,
+        hooks_around::SCENARIOS,
         lifecycle::SCENARIOS,
         programs::SCENARIOS,
         debian::SCENARIOS,
