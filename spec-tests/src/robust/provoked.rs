@@ -96,7 +96,6 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/process/rlimits", r#"[{"type": "RLIMIT_NOFILE", "soft": 2, "hard": 1}]"#, "process.rlimits[0]"),
     bad("/process/rlimits", r#"[{"type": "RLIMIT_NOFILE", "soft": -1, "hard": 1}]"#, "process.rlimits"),
     bad("/process/rlimits", r#"[{"type": "RLIMIT_NOFILE", "soft": 18446744073709551616, "hard": 1}]"#, "process.rlimits"),
-    bad("/process/rlimits", r#"[{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}, {"type": "RLIMIT_NOFILE", "soft": 9, "hard": 9223372036854775807}]"#, "process.rlimits: cannot set RLIMIT_NOFILE:"),
     bad("/process/oomScoreAdj", "1001", "process.oomScoreAdj"),
     bad("/process/oomScoreAdj", r#""1""#, "process.oomScoreAdj"),
     bad("/process/noNewPrivileges", "1", "process.noNewPrivileges"),

@@ -34,6 +34,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         )
     }),
     scenario("start.program-vanished", vanished),
+    scenario("start.refused-limit-is-named", refused_limit),
     scenario("start.hostile-passwd", hostile_passwd),
     scenario("start.init-killed", killed),
     scenario("start.init-killed-before-it-hears", killed_before_it_hears),
@@ -55,6 +56,23 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "sets the limit on an init that has grown beyond it")])
         .on(View::V1),
 ];
+
+/// Beyond fs.nr_open nobody may go.
+fn refused_limit(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let limit = |name: &str, hard: u64| json!({ "type": name, "soft": 9, "hard": hard });
+    let limits = json!([
+        limit("RLIMIT_CPU", 9),
+        limit("RLIMIT_NOFILE", u64::MAX >> 1)
+    ]);
+    set(&mut scene.config, "/process/rlimits", limits);
+    scene.create()?;
+    let ran = scene.verb("start")?;
+    one_line(&ran)?;
+    let words = "process.rlimits: cannot set RLIMIT_NOFILE: EPERM";
+    ensure!(ran.stderr.contains(words), "{}", ran.story());
+    force_delete(scene)
+}
 
 /// A list of users that is none must neither hold us nor be read for ever.
 fn hostile_passwd(scene: &mut Scene<'_>) -> Check {
