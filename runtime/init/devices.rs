@@ -72,7 +72,14 @@ impl Init<'_> {
 
     /// Opens a pseudo-terminal of the container's own devpts, hands its master to the host over
     /// `socket`, and puts the other side on stdio (and on `/dev/console`).
-    pub(crate) fn console(&mut self, socket: u32, mount: bool, uid: u32) -> Outcome {
+    pub(crate) fn console(
+        &mut self,
+        socket: u32,
+        mount: bool,
+        uid: u32,
+        size: Option<(u32, u32)>,
+    ) -> Outcome {
+        const TIOCSWINSZ: u32 = 0x5414;
         const TIOCSPTLCK: u32 = 0x4004_5431;
         const TIOCGPTN: u32 = 0x8004_5430;
         const TIOCGPTPEER: u32 = 0x5441;
@@ -89,6 +96,11 @@ impl Init<'_> {
             (flags | sys::O_CLOEXEC) as usize,
         )?);
         let _ = sys::chown_fd(peer.fd(), uid, u32::MAX); // unmapped ids: the terminal stays root's
+        if let Some((rows, columns)) = size {
+            // struct winsize: rows, columns, and pixels that nobody knows.
+            let mut window = [rows | columns << 16, 0];
+            sys::ioctl(peer.fd(), TIOCSWINSZ, &mut window)?;
+        }
         if mount {
             self.mount_console(peer.fd())?;
         }

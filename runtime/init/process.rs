@@ -175,6 +175,24 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// In stage 1, while nobody is in the new namespace yet.
+    pub(crate) fn time_offsets(&mut self, lines: Text<'_>) -> Outcome {
+        let file = sys::openat(Fd::CWD, b"/proc/self/timens_offsets\0", sys::O_WRONLY, 0)?;
+        Ok(sys::write(file.fd(), lines.bytes()).map(drop)?)
+    }
+
+    /// The caller's own CPUs are not the container's affair: without a mask its cgroup decides.
+    pub(crate) fn affinity(&mut self, mask: Option<&[u8]>) -> Outcome {
+        const ALL: [u8; 8192] = [0xff; 8192]; // of the 65536 CPUs that a kernel may know
+        match mask {
+            Some(mask) => Ok(sys::set_affinity(mask)?),
+            None => {
+                let _ = sys::set_affinity(&ALL); // where that is denied they stay the caller's
+                Ok(())
+            }
+        }
+    }
+
     /// Groups, then gid, then uid; permitted capabilities survive until the last capset.
     pub(crate) fn identity(&mut self, uid: u32, gid: u32, groups: Option<&[u32]>) -> Outcome {
         sys::prctl(prctl::SET_KEEPCAPS, 1, 0)?;

@@ -382,7 +382,7 @@ operations! {
     24 Domainname { name: Text<'a> }
     25 SessionKeyring { name: Text<'a> }
     /// Opens a terminal, sends its master over `socket`, makes it stdio.
-    26 Console { socket: u32, mount: bool, uid: u32 }
+    26 Console { socket: u32, mount: bool, uid: u32, size: Option<(u32, u32)> }
     27 EnsureDirectory { path: Text<'a> }
     28 FindProgram { name: Text<'a>, search: Text<'a>, cwd: Text<'a> }
     /// Listen, if there will be a `start`; say READY, wait for COMMIT.
@@ -414,6 +414,15 @@ operations! {
     50 Sysctl { path: Text<'a>, value: Text<'a>, new_api: bool }
     /// Of the mount at `target`; without `bind` of its filesystem too, with MS_* flags and options for it.
     51 Remount { target: Text<'a>, bind: bool, flags: u64, data: Text<'a>, set: u64, clear: u64, recursive_set: u64, recursive_clear: u64, new_api: bool }
+    /// The lines of /proc/self/timens_offsets.
+    52 TimeOffsets { lines: Text<'a> }
+    /// Of the process; absent: all that its cgroup has.
+    53 Affinity { mask: Option<&'a [u8]> }
+    /// A `struct sched_attr`.
+    54 Scheduler { attributes: &'a [u8] }
+    55 IoPriority { value: u32 }
+    56 MemoryPolicy { mode: u32, nodes: &'a [u8] }
+    57 Personality { persona: u32 }
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

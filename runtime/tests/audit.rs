@@ -48,6 +48,7 @@ const PATHLESS: &[&str] = &[
     "read",
     "recvmsg",
     "rt_sigaction",
+    "sched_setaffinity",
     "rt_sigprocmask",
     "seccomp",
     "sendmsg",

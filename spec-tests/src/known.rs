@@ -16,8 +16,6 @@ pub(crate) fn elsewhere(runtime: &str, test: &str) -> Option<&'static str> {
 /// Pairs of a test and a reason, for each runtime.
 const TABLES: &[(&str, Known)] = &[("crun", CRUN), ("longshore", LONGSHORE)];
 
-const LATER: &str = "refused by its path until a later release";
-
 const ACCEPTS: &str = "accepts it (the specification says otherwise)";
 const PROPAGATION: &str =
     "a slave of a shared mount stays shared, and a slave cannot be made shared";
@@ -136,7 +134,4 @@ const CRUN: Known = &[
     ),
 ];
 
-const LONGSHORE: Known = &[
-    ("linux.timeOffsets", LATER),
-    ("process.terminal.consoleSize", LATER),
-];
+const LONGSHORE: Known = &[];

@@ -24,6 +24,11 @@ pub(super) mod nr {
     pub(crate) const EXECVE: usize = 59;
     pub(crate) const EXECVEAT: usize = 322;
     pub(crate) const EXIT: usize = 60;
+    pub(crate) const PERSONALITY: usize = 135;
+    pub(crate) const SCHED_SETAFFINITY: usize = 203;
+    pub(crate) const SCHED_SETATTR: usize = 314;
+    pub(crate) const IOPRIO_SET: usize = 251;
+    pub(crate) const SET_MEMPOLICY: usize = 238;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const SCHED_YIELD: usize = 24;
     pub(crate) const WAIT4: usize = 61;
@@ -95,6 +100,11 @@ pub(super) mod nr {
     pub(crate) const EXECVE: usize = 221;
     pub(crate) const EXECVEAT: usize = 281;
     pub(crate) const EXIT: usize = 93;
+    pub(crate) const PERSONALITY: usize = 92;
+    pub(crate) const SCHED_SETAFFINITY: usize = 122;
+    pub(crate) const SCHED_SETATTR: usize = 274;
+    pub(crate) const IOPRIO_SET: usize = 30;
+    pub(crate) const SET_MEMPOLICY: usize = 237;
     pub(crate) const EXIT_GROUP: usize = 94;
     pub(crate) const SCHED_YIELD: usize = 124;
     pub(crate) const WAIT4: usize = 260;

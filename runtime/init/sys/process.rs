@@ -359,6 +359,37 @@ pub(crate) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     syscall!(nr::PRLIMIT64, 0usize, resource, limit.as_ptr(), 0usize).map(drop)
 }
 
+/// Which CPUs this process may run on; the kernel leaves out those that there aren't. sched_setaffinity(2)
+pub(crate) fn set_affinity(mask: &[u8]) -> Result<()> {
+    syscall!(nr::SCHED_SETAFFINITY, 0usize, mask.len(), mask.as_ptr()).map(drop)
+}
+
+/// Of this process; `attributes` is a `struct sched_attr` that says its own length. sched_setattr(2)
+pub(crate) fn set_scheduler(attributes: &[u8]) -> Result<()> {
+    syscall!(nr::SCHED_SETATTR, 0usize, attributes.as_ptr(), 0usize).map(drop)
+}
+
+/// Of this process group. ioprio_set(2)
+pub(crate) fn set_io_priority(value: u32) -> Result<()> {
+    const IOPRIO_WHO_PGRP: usize = 2;
+    syscall!(nr::IOPRIO_SET, IOPRIO_WHO_PGRP, 0usize, value).map(drop)
+}
+
+/// Of this process; the kernel reads one bit less than it is told of. set_mempolicy(2)
+pub(crate) fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<()> {
+    let bits = if nodes.is_empty() {
+        0
+    } else {
+        nodes.len() * 8 + 1
+    };
+    syscall!(nr::SET_MEMPOLICY, mode, nodes.as_ptr(), bits).map(drop)
+}
+
+/// personality(2)
+pub(crate) fn personality(persona: u32) -> Result<()> {
+    syscall!(nr::PERSONALITY, persona).map(drop)
+}
+
 #[repr(C)]
 struct SockFprog {
     len: u16,

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     strings,
     process,
     paths,
@@ -16,6 +16,7 @@ const CHECKS: [Check; 10] = [
     devices,
     hooks,
     super::sysctl::check,
+    super::attributes::check,
 ];
 
 /// Those that a further process of a container can fail.

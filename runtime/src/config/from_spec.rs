@@ -1,6 +1,7 @@
 //! The field's types into ours: only here, and in `restrictions`, are oci-spec's types touched.
 //! Pure. Optional things end here: what follows asks no `Option` what its default is.
 
+use super::attributes;
 use super::mount_options::{MountOptions, ms};
 use super::raw::{Raw, capability_number};
 use super::{
@@ -75,6 +76,9 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
             .seccomp()
             .as_ref()
             .and_then(|given| seccomp_agent(given, &mut problems)),
+        personality: attributes::personality(&linux, &mut problems),
+        memory_policy: attributes::memory_policy(&linux, &mut problems),
+        time_offsets: attributes::time_offsets(&linux, &mut problems),
         rootfs_propagation: propagation(&linux, &mut problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
@@ -169,6 +173,10 @@ fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
         rlimits: given.rlimits().iter().flatten().map(rlimit).collect(),
         no_new_privileges: given.no_new_privileges().unwrap_or(false),
         oom_score_adj: given.oom_score_adj(),
+        scheduler: attributes::scheduler(&given, problems),
+        io_priority: attributes::io_priority(&given, problems),
+        affinity: attributes::affinity(&given, problems),
+        console_size: attributes::console_size(&given, problems),
     }
 }
 

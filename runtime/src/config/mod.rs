@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod attributes;
 mod check;
 mod from_spec;
 pub(crate) mod mount_options;
@@ -14,6 +15,7 @@ pub(crate) mod resources;
 mod sysctl;
 
 use crate::error::Error;
+use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, TimeOffset};
 pub(crate) use from_spec::RLIMITS;
 use mount_options::MountOptions;
 pub(crate) use raw::strict;
@@ -41,6 +43,9 @@ pub(crate) struct Config {
     pub(crate) seccomp: Option<Seccomp>,
     /// Only where `seccomp` notifies.
     pub(crate) seccomp_agent: Option<SeccompAgent>,
+    pub(crate) personality: Option<u32>,
+    pub(crate) memory_policy: Option<MemoryPolicy>,
+    pub(crate) time_offsets: Vec<TimeOffset>,
     pub(crate) rootfs_propagation: Option<Propagation>,
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,
@@ -94,6 +99,11 @@ pub(crate) struct Process {
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) no_new_privileges: bool,
     pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) io_priority: Option<IoPriority>,
+    /// For `exec` alone.
+    pub(crate) affinity: Affinity,
+    pub(crate) console_size: Option<ConsoleSize>,
 }
 
 /// Five sets, a bit per capability number.

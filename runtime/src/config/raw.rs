@@ -17,16 +17,9 @@ const MAX_BYTES: usize = 16 << 20;
 const UNSUPPORTED: &[&str] = &[
     "process.apparmorProfile",
     "process.selinuxLabel",
-    "process.scheduler",
-    "process.ioPriority",
-    "process.execCPUAffinity",
-    "process.consoleSize",
     "linux.netDevices",
-    "linux.memoryPolicy",
     "linux.intelRdt",
     "linux.mountLabel",
-    "linux.personality",
-    "linux.timeOffsets",
 ];
 
 /// NOT RECOMMENDED by config-linux.md#memory; Linux has taken them away (5.16) or is about to.
@@ -44,6 +37,9 @@ const OBJECTS: &[&str] = &[
     "process.user",
     "process.capabilities",
     "process.consoleSize",
+    "process.scheduler",
+    "process.ioPriority",
+    "process.execCPUAffinity",
     "process.rlimits[]",
     "hooks",
     "hooks.prestart[]",
@@ -76,6 +72,11 @@ const OBJECTS: &[&str] = &[
     "linux.resources.rdma",
     "linux.resources.unified",
     "linux.sysctl",
+    "linux.personality",
+    "linux.memoryPolicy",
+    "linux.timeOffsets",
+    "linux.timeOffsets.monotonic",
+    "linux.timeOffsets.boottime",
     "linux.seccomp",
     "linux.seccomp.syscalls[]",
 ];
@@ -97,6 +98,7 @@ impl Raw {
         }
         let mut raw = Raw::new(strict(json, "config.json")?)?;
         raw.drop_unknown_capabilities();
+        raw.respell();
         Ok(raw)
     }
 
@@ -171,6 +173,16 @@ impl Raw {
         asked
             .map(|path| Error::unsupported(*path, "not supported by this release"))
             .collect()
+    }
+
+    /// oci-spec reads this flag by a name that the spec doesn't have.
+    fn respell(&mut self) {
+        let flags = self.value.pointer_mut("/process/scheduler/flags");
+        for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+            if flag == "SCHED_FLAG_DL_OVERRUN" {
+                *flag = "SCHED_FLAG_D_L_OVERRUN".into();
+            }
+        }
     }
 
     /// config.md#linux-process: an unknown capability warns and is left out.

@@ -349,8 +349,10 @@ impl Exec<'_> {
         }
         let mut linux = Map::new();
         linux.insert("namespaces".into(), namespaces.into());
-        if let Some(seccomp) = saved["linux"].get("seccomp") {
-            linux.insert("seccomp".into(), seccomp.clone());
+        for name in ["seccomp", "personality", "memoryPolicy"] {
+            if let Some(value) = saved["linux"].get(name) {
+                linux.insert(name.into(), value.clone());
+            }
         }
         let config = json!({
             "ociVersion": saved["ociVersion"],

@@ -3,6 +3,7 @@
 use super::link::Nul;
 use super::link::{Late, Linker, flags, nul, nuls, texts, wire_source};
 use crate::config::Hook;
+use crate::config::attributes::TimeOffset;
 use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
 use crate::error::{Error, Result};
 use crate::plan::{Action, Switch, TreeSource};
@@ -232,7 +233,7 @@ impl Linker<'_, '_> {
                     root,
                 }
             }
-            Action::Console { uid, mount } => {
+            Action::Console { uid, mount, size } => {
                 let socket = self
                     .link
                     .console
@@ -242,6 +243,7 @@ impl Linker<'_, '_> {
                     socket,
                     mount: *mount,
                     uid: *uid,
+                    size: size.map(|(rows, columns)| (rows.into(), columns.into())),
                 }
             }
             Action::ControllingTerminal => Op::ControllingTerminal {},
@@ -348,6 +350,30 @@ impl Linker<'_, '_> {
                     .map(|limit| (limit.resource, (limit.soft, limit.hard)))
                     .collect(),
             },
+            Action::TimeOffsets(offsets) => {
+                let line = |o: &TimeOffset| format!("{} {} {}\n", o.clock, o.secs, o.nanosecs);
+                let lines: String = offsets.iter().map(line).collect();
+                return self.path_op(step, &lines, |lines| Op::TimeOffsets { lines });
+            }
+            Action::Affinity(cpus) => {
+                let mask = cpus.as_ref().map(|(_, mask)| mask.as_slice());
+                self.put(step, &Op::Affinity { mask });
+                return Ok(());
+            }
+            Action::Scheduler(given) => {
+                let attributes = &given.to_bytes();
+                self.put(step, &Op::Scheduler { attributes });
+                return Ok(());
+            }
+            Action::IoPriority(given) => Op::IoPriority {
+                value: given.class.1 << 13 | given.priority,
+            },
+            Action::MemoryPolicy(given) => {
+                let (mode, nodes) = (given.bits, given.nodes.1.as_slice());
+                self.put(step, &Op::MemoryPolicy { mode, nodes });
+                return Ok(());
+            }
+            Action::Personality(persona) => Op::Personality { persona: *persona },
             Action::DropBounding { keep } => Op::DropBounding { keep: *keep },
             Action::Identity(identity) => Op::Identity {
                 uid: identity.uid,

@@ -158,7 +158,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 74] = [
+const PROPERTIES: [(&str, &str); 81] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -240,6 +240,16 @@ const PROPERTIES: [(&str, &str); 74] = [
         "make /dev/fuse c 10:229 mode 666 owner 1:2",
     ),
     ("linux.devices[", "clone /dev/fuse onto"),
+    ("process.terminal", "24 rows and 80 columns"),
+    (
+        "process.scheduler",
+        "schedule by SCHED_RR: nice 0 priority 9 flags 0x1",
+    ),
+    ("process.ioPriority", "IOPRIO_CLASS_RT 2"),
+    ("linux.personality", "personality 0x8"),
+    ("linux.memoryPolicy", "MPOL_BIND (0x8002), nodes \"0-1\""),
+    ("linux.timeOffsets", "boottime 86400.000000000 s"),
+    ("linux.timeOffsets", "monotonic -5.000000007 s"),
     ("linux.seccomp", "install filter"),
     ("linux.seccomp", "its listener to /run/agent.sock"),
     ("linux.maskedPaths[", "mask /proc/kcore"),

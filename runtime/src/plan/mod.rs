@@ -16,6 +16,7 @@ mod rootfs;
 mod show;
 
 use crate::cgroup;
+use crate::config::attributes::{ConsoleSize, IoPriority, MemoryPolicy, Scheduler, TimeOffset};
 use crate::config::mount_options::MountOptions;
 use crate::config::resources::DeviceRule;
 use crate::config::{Hook, IdMapping, NamespaceKind, Rlimit};
@@ -129,6 +130,9 @@ pub(crate) enum Action {
         into_cgroup: bool,
         clone3: bool,
     },
+    TimeOffsets(Vec<TimeOffset>),
+    /// The CPUs to run on, as a list and as a mask; without one all that the cgroup has, whatever the caller's are.
+    Affinity(Option<(String, Vec<u8>)>),
     // Init
     Baseline,
     NewSession,
@@ -195,6 +199,7 @@ pub(crate) enum Action {
         uid: u32,
         /// On /dev/console too.
         mount: bool,
+        size: Option<ConsoleSize>,
     },
     ControllingTerminal,
     EnsureDirectory(String),
@@ -238,6 +243,10 @@ pub(crate) enum Action {
         inheritable: u64,
     },
     Limits(Vec<Rlimit>),
+    Scheduler(Scheduler),
+    IoPriority(IoPriority),
+    MemoryPolicy(MemoryPolicy),
+    Personality(u32),
     DropBounding {
         keep: u64,
     },

@@ -84,6 +84,11 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
     if config.makes(Time) {
         steps.push(path_of(config, Time), Action::Unshare { kinds: vec![Time] });
     }
+    // Before anybody is in it.
+    if !config.time_offsets.is_empty() {
+        let offsets = config.time_offsets.clone();
+        steps.push("linux.timeOffsets", Action::TimeOffsets(offsets));
+    }
     let kinds = if config.makes(User) {
         made(config, &[User, Pid])
     } else {

@@ -47,7 +47,7 @@ pub(crate) fn compile(
     if facts.cgroup.version == cgroup::Version::V2 {
         device_rules(config, facts, &mut steps);
     }
-    enter(config, facts, &mut steps);
+    enter(config, facts, Some(Action::Affinity(None)), &mut steps);
     if config.makes(NamespaceKind::Mount) {
         rootfs::build(config, request, facts, &mut steps).map_err(|error| vec![error])?;
     }
@@ -76,9 +76,19 @@ pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) ->
         steps: Vec::new(),
     };
     steps.push("process", Action::Descriptors);
+    let affinity = &config.process.affinity;
+    if let Some(cpus) = &affinity.initial {
+        let cpus = Action::Affinity(Some(cpus.clone()));
+        steps.push("process.execCPUAffinity.initial", cpus);
+    }
     namespaces::stage1(config, facts, &mut steps);
     steps.side = Side::Host;
-    enter(config, facts, &mut steps);
+    // Only who asks for neither is given what the cgroup has.
+    let last = match (&affinity.initial, &affinity.last) {
+        (Some(_), None) => None,
+        (_, last) => Some(Action::Affinity(last.clone())),
+    };
+    enter(config, facts, last, &mut steps);
     let root = match config.namespace(NamespaceKind::Mount) {
         Some(_) => super::Switch::Joined,
         None => super::Switch::Chroot,
@@ -97,7 +107,7 @@ pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) ->
 }
 
 /// From the clone to a process that is in its cgroup and in all its namespaces.
-fn enter(config: &Config, facts: &Facts, steps: &mut Steps) {
+fn enter(config: &Config, facts: &Facts, affinity: Option<Action>, steps: &mut Steps) {
     // As soon as init lives: nobody but the host may lower it, and a full machine should hit the right one.
     // In a new user namespace it waits for the turn that writes the maps.
     let score = config
@@ -123,6 +133,14 @@ fn enter(config: &Config, facts: &Facts, steps: &mut Steps) {
         .any(|directory| !(born_in_v2 && directory.is_v2()))
     {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
+    }
+    // Not before: a cpuset's CPUs are counted from those that a process may have.
+    if let Some(affinity) = affinity {
+        let path = match affinity {
+            Action::Affinity(Some(_)) => "process.execCPUAffinity.final",
+            _ => "process",
+        };
+        steps.push(path, affinity);
     }
     namespaces::init(config, steps);
 }

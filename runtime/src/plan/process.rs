@@ -72,6 +72,7 @@ pub(crate) fn last_steps(
     if !process.rlimits.is_empty() && config.namespace(NamespaceKind::User).is_none() {
         steps.push("process.rlimits", Action::Limits(process.rlimits.clone()));
     }
+    attributes(config, steps);
     // Needs CAP_SETPCAP in the effective set: before the ids.
     steps.push(
         "process.capabilities.bounding",
@@ -114,6 +115,34 @@ pub(crate) fn last_steps(
             descriptor: request.program_fd,
         },
     );
+}
+
+/// While init may still raise them.
+fn attributes(config: &Config, steps: &mut Steps) {
+    let process = &config.process;
+    let all = [
+        (
+            "process.scheduler",
+            process.scheduler.clone().map(Action::Scheduler),
+        ),
+        (
+            "process.ioPriority",
+            process.io_priority.clone().map(Action::IoPriority),
+        ),
+        (
+            "linux.memoryPolicy",
+            config.memory_policy.clone().map(Action::MemoryPolicy),
+        ),
+        (
+            "linux.personality",
+            config.personality.map(Action::Personality),
+        ),
+    ];
+    for (path, action) in all {
+        if let Some(action) = action {
+            steps.push(path, action);
+        }
+    }
 }
 
 /// The word of `start`, and what it runs first.

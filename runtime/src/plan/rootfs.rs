@@ -468,7 +468,8 @@ pub(crate) fn finish(config: &Config, request: &Request, facts: &Facts, steps: &
 pub(crate) fn terminal(config: &Config, request: &Request, steps: &mut Steps) {
     if config.process.terminal && request.console {
         let (uid, mount) = (config.process.uid, !request.exec);
-        steps.push("process.terminal", Action::Console { uid, mount });
+        let size = config.process.console_size;
+        steps.push("process.terminal", Action::Console { uid, mount, size });
         steps.push("process.terminal", Action::ControllingTerminal);
     }
 }

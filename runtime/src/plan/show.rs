@@ -325,10 +325,13 @@ impl fmt::Display for Action {
             }
             Action::SwitchRoot(Switch::Joined) => write!(f, "take the joined namespace's root"),
             Action::SwitchRoot(Switch::Chroot) => write!(f, "change root to the root filesystem"),
-            Action::Console { uid, .. } => write!(
-                f,
-                "open a terminal for uid {uid}, send its master to the console socket"
-            ),
+            Action::Console { uid, size, .. } => {
+                write!(f, "open a terminal for uid {uid}")?;
+                if let Some((rows, columns)) = size {
+                    write!(f, " of {rows} rows and {columns} columns")?;
+                }
+                write!(f, ", send its master to the console socket")
+            }
             Action::ControllingTerminal => write!(f, "make it the controlling terminal"),
             Action::EnsureDirectory(path) => write!(f, "make directory {path} unless it is there"),
             Action::RootReadonly { .. } => write!(f, "make the root filesystem read-only"),
@@ -384,6 +387,34 @@ impl fmt::Display for Action {
                 "mark all descriptors close-on-exec but stdio and {extra} more"
             ),
             Action::NoNewPrivileges => write!(f, "set no_new_privs"),
+            Action::TimeOffsets(offsets) => {
+                write!(f, "set clocks ahead:")?;
+                offsets
+                    .iter()
+                    .try_for_each(|o| write!(f, " {} {}.{:09} s", o.clock, o.secs, o.nanosecs))
+            }
+            Action::Affinity(Some((cpus, _))) => write!(f, "run on CPUs {cpus}"),
+            Action::Affinity(None) => write!(f, "run on all CPUs of the cgroup"),
+            Action::Scheduler(given) => write!(
+                f,
+                "schedule by {}: nice {} priority {} flags {:#x} runtime {} deadline {} period {}",
+                given.policy.0,
+                given.nice,
+                given.priority,
+                given.flags,
+                given.runtime,
+                given.deadline,
+                given.period
+            ),
+            Action::IoPriority(given) => {
+                write!(f, "set I/O priority {} {}", given.class.0, given.priority)
+            }
+            Action::MemoryPolicy(given) => write!(
+                f,
+                "set memory policy {} ({:#x}), nodes {:?}",
+                given.mode, given.bits, given.nodes.0
+            ),
+            Action::Personality(persona) => write!(f, "set personality {persona:#x}"),
             Action::Filter {
                 rules,
                 architectures,

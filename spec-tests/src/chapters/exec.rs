@@ -39,6 +39,12 @@ const fn added(
     }
 }
 
+const CPUS: &str = "awk '/^Cpus_allowed_list/ {print $2}' /proc/self/status";
+const AFFINITY: Known = &[
+    ("runc", "1.1 does not know it"),
+    ("crun", "1.8 does not know it"),
+];
+
 impl Added {
     const fn with(self, set: fn(&mut Value)) -> Added {
         Added { set, ..self }
@@ -168,6 +174,41 @@ pub(crate) const ADDED: &[Added] = &[
         "765",
     )
     .with(|config| set(config, "/process/oomScoreAdj", json!(765))),
+    added("exec.process.execCPUAffinity.final", &[], CPUS, "1")
+        .with(|config| {
+            set(config, "/process/execCPUAffinity", json!({ "final": "1" }));
+        })
+        .deviates(AFFINITY),
+    added("exec.process.execCPUAffinity.initial", &[], CPUS, "1")
+        .with(|config| {
+            set(
+                config,
+                "/process/execCPUAffinity",
+                json!({ "initial": "1" }),
+            );
+        })
+        .deviates(AFFINITY),
+    added(
+        "exec.process.scheduler",
+        &[],
+        "awk '{print $19}' /proc/$$/stat",
+        "9",
+    )
+    .with(|config| {
+        let given = json!({ "policy": "SCHED_OTHER", "nice": 9 });
+        set(config, "/process/scheduler", given);
+    })
+    .deviates(AFFINITY),
+    added(
+        "exec.linux.personality",
+        &[],
+        "uname -m | grep -c -e i686 -e armv8l",
+        "1",
+    )
+    .with(|config| {
+        set(config, "/linux/personality", json!({ "domain": "LINUX32" }));
+    })
+    .deviates(AFFINITY),
     added("exec.process.cwd", &[], "readlink /proc/self/cwd", "/var")
         .with(|config| set(config, "/process/cwd", json!("/var"))),
     added(

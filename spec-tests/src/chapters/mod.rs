@@ -1,5 +1,6 @@
 //! The tests, one file per chapter.
 
+mod attributes;
 mod baseline;
 mod cgroup_refusals;
 mod cgroups;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         mounts::PROPERTIES,
         namespaces::PROPERTIES,
         process::PROPERTIES,
+        attributes::PROPERTIES,
         devices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
@@ -46,6 +48,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
     const SCENARIOS: &[&[Scenario]] = &[
         mount_points::SCENARIOS,
         process::SCENARIOS,
+        attributes::SCENARIOS,
         baseline::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,
