@@ -14,6 +14,7 @@
 
 mod cache;
 pub(crate) mod names;
+mod newer;
 #[cfg(test)]
 mod tests;
 
@@ -60,7 +61,7 @@ pub(crate) fn cached(seccomp: &Seccomp, state_root: &Path) -> Result<Filter, Err
 
 /// The number is of how this module turns rules into libseccomp's: it goes up
 /// with every change to that.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// All that decides what the program is, each part of the configuration too.
 fn key(seccomp: &Seccomp) -> Result<String, Error> {
@@ -102,6 +103,7 @@ fn compile_as(seccomp: &Seccomp, tree: bool) -> Result<Filter, Error> {
     let mut builder = Builder {
         filter,
         default,
+        newest: 0,
         seen: HashMap::new(),
     };
     for (index, rule) in seccomp.syscalls.iter().enumerate() {
@@ -110,7 +112,10 @@ fn compile_as(seccomp: &Seccomp, tree: bool) -> Result<Filter, Error> {
     if tree && !builder.seen.is_empty() {
         let _ = builder.filter.set_ctl_optimize(2); // before 2.5 there are lists only
     }
-    let program = export(&builder.filter)?;
+    let mut program = export(&builder.filter)?;
+    if !allows(default) {
+        program.splice(..0, newer::answer_enosys(builder.newest));
+    }
     Ok(Filter { program, flags })
 }
 
@@ -148,6 +153,14 @@ fn notifies(seccomp: &Seccomp) -> bool {
         .any(|action| action == names::NOTIFY)
 }
 
+/// Would a call that the profile doesn't know be made, or asked about?
+fn allows(default: ScmpAction) -> bool {
+    matches!(
+        default,
+        ScmpAction::Allow | ScmpAction::Log | ScmpAction::Trace(_) | ScmpAction::Notify
+    )
+}
+
 fn context(default: ScmpAction) -> Result<ScmpFilterContext, Error> {
     detect();
     ScmpFilterContext::new(default).map_err(|error| {
@@ -183,6 +196,8 @@ fn add_architecture(filter: &mut ScmpFilterContext, name: &str) -> Result<(), Er
 struct Builder {
     filter: ScmpFilterContext,
     default: ScmpAction,
+    /// The highest number that a rule names.
+    newest: i32,
     /// For `refuse_miscompiled`.
     seen: HashMap<ScmpSyscall, Seen>,
 }
@@ -193,15 +208,16 @@ impl Builder {
         let action = names::action(&rule.action, rule.errno)
             .map_err(|bad| bad.at(&format!("{path}.action"), &format!("{path}.errnoRet")))?;
         let conditions = conditions(&rule.args, path)?;
-        // libseccomp refuses a rule that changes nothing.
-        if action == self.default {
-            return Ok(());
-        }
         for (index, name) in rule.names.iter().enumerate() {
             // A profile names system calls of many kernels and architectures.
             let Ok(syscall) = ScmpSyscall::from_name(name) else {
                 continue;
             };
+            self.newest = self.newest.max(syscall.into());
+            // libseccomp refuses a rule that changes nothing.
+            if action == self.default {
+                continue;
+            }
             self.refuse_miscompiled(syscall, &rule.args, &conditions)
                 .map_err(|error| error.at(format!("{path}.args")))?;
             for comparators in &conditions {

@@ -47,8 +47,8 @@ fn a_tree_is_the_list() {
             }
         }
     }
-    // Three answers on each of the two architectures, and one to the foreign one.
-    assert_eq!(seen.len(), 7, "{seen:x?}");
+    // Three answers on each of the two architectures, and one to the foreign one; and ENOSYS everywhere.
+    assert_eq!(seen.len(), 10, "{seen:x?}");
 }
 
 /// libseccomp up to 2.5.3 forgot the default of an empty tree.
@@ -57,4 +57,35 @@ fn of_no_rules() {
     let names = ["read"; TREE_FROM];
     let program = compile(&filter("SCMP_ACT_ALLOW", vec![rule(&names, "ALLOW", &[])])).unwrap();
     assert_eq!(run(&program.program, &call("read", &[])), ALLOW);
+}
+
+const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | 38;
+
+/// Known to be newer than the profile; older than it, or from before numbers were shared, is what the default says.
+#[test]
+fn newer_calls_do_not_exist() {
+    let answers = |seccomp: &Seccomp| {
+        let program = compile(seccomp).unwrap().program;
+        [83, 423, 424, 434, 439, 440, 4095, 4096, 0x4000_01b8].map(|nr| {
+            let (arch, args) = (X86_64, [0; 6]);
+            run(&program, &Call { arch, nr, args })
+        })
+    };
+    // pidfd_open is 434, faccessat2 439.
+    let rules = vec![rule(&["read", "faccessat2"], "ALLOW", &[])];
+    let new = answers(&filter("SCMP_ACT_ERRNO", rules));
+    let x32 = new[8];
+    assert_ne!(x32, ENOSYS);
+    let old = [EPERM, EPERM, EPERM, EPERM, ALLOW];
+    assert_eq!(new, [&old[..], &[ENOSYS, ENOSYS, EPERM, x32]].concat()[..]);
+    // A rule that says what the default says names its call all the same.
+    let named = rule(&["faccessat2"], "ERRNO", &[]);
+    let new = answers(&filter("SCMP_ACT_ERRNO", vec![named]));
+    assert_eq!(new[2..6], [EPERM, EPERM, EPERM, ENOSYS]);
+    let rules = vec![rule(&["read"], "ALLOW", &[])];
+    let old = answers(&filter("SCMP_ACT_KILL_PROCESS", rules.clone()));
+    assert_eq!(old[2..7], [ENOSYS; 5]);
+    assert_eq!(old[1], libc::SECCOMP_RET_KILL_PROCESS);
+    let open = answers(&filter("SCMP_ACT_LOG", rules));
+    assert!(!open.contains(&ENOSYS));
 }
