@@ -51,6 +51,7 @@ fn object() -> Value {
             "seccomp": seccomp(),
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
+            "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
@@ -94,7 +95,7 @@ mod tests {
             list.iter().any(|item| item == word)
         };
         assert!(has("/mountOptions", "rro") && has("/mountOptions", "bind"));
-        assert!(!has("/mountOptions", "idmap"));
+        assert!(has("/mountOptions", "idmap") && has("/mountOptions", "ridmap"));
         assert!(has("/linux/namespaces", "time"));
         assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
         assert!(has("/linux/seccomp/actions", "SCMP_ACT_ERRNO"));

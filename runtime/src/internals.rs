@@ -97,9 +97,8 @@ pub fn link(json: &[u8], state_root: &std::path::Path) -> crate::Result<bool> {
 /// The words of one mount.
 #[must_use]
 pub fn mount_options(words: &[String]) -> bool {
-    MountOptions::parse(words).is_ok_and(|options| {
-        options.mount2_data().len() <= words.iter().map(|word| word.len() + 1).sum()
-    })
+    let longest = words.iter().map(|word| word.len() + 1).sum();
+    MountOptions::parse(words).mount2_data().len() <= longest
 }
 
 /// Frames and operations as they come over the wire: reads what it can, never more than there is.

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     strings,
     process,
     paths,
@@ -13,6 +13,7 @@ const CHECKS: [Check; 11] = [
     identity,
     mount_namespace,
     mounts,
+    id_maps,
     devices,
     hooks,
     super::sysctl::check,
@@ -189,6 +190,46 @@ fn namespaces(config: &Config, problems: &mut Vec<Error>) {
     }
 }
 
+fn ranges(path: &str, list: &[super::IdMapping], problems: &mut Vec<Error>) {
+    for (index, map) in list.iter().enumerate() {
+        let overflows = map.container.checked_add(map.size).is_none()
+            || map.host.checked_add(map.size).is_none();
+        if map.size == 0 || overflows {
+            problems.push(Error::config(
+                format!("{path}[{index}]"),
+                "is not a range of ids",
+            ));
+        }
+    }
+}
+
+/// config.md#posix-platform-mounts: both lists or none, and without any those of the container's user namespace.
+fn id_maps(config: &Config, problems: &mut Vec<Error>) {
+    for (index, mount) in config.mounts.iter().enumerate() {
+        let at = format!("mounts[{index}] ({})", mount.destination);
+        let (uids, gids) = (&mount.uid_mappings, &mount.gid_mappings);
+        if uids.is_empty() != gids.is_empty() {
+            let message = "uidMappings and gidMappings must both be given";
+            problems.push(Error::config(&at, message));
+        }
+        ranges(&format!("{at}.uidMappings"), uids, problems);
+        ranges(&format!("{at}.gidMappings"), gids, problems);
+        if !mount.is_id_mapped() {
+            continue;
+        }
+        if !matches!(mount.kind, MountKind::Bind { .. }) {
+            problems.push(Error::unsupported(
+                &at,
+                "only a bind mount can be id-mapped",
+            ));
+        }
+        if uids.is_empty() && config.namespace(NamespaceKind::User).is_none() {
+            let message = "an id-mapped mount needs mappings, or a user namespace";
+            problems.push(Error::config(&at, message));
+        }
+    }
+}
+
 fn identity(config: &Config, problems: &mut Vec<Error>) {
     let lists = [
         ("linux.uidMappings", &config.uid_mappings),
@@ -202,16 +243,7 @@ fn identity(config: &Config, problems: &mut Vec<Error>) {
         if config.namespace(NamespaceKind::User).is_none() && !list.is_empty() {
             problems.push(Error::config(path, "needs a user namespace"));
         }
-        for (index, map) in list.iter().enumerate() {
-            let overflows = map.container.checked_add(map.size).is_none()
-                || map.host.checked_add(map.size).is_none();
-            if map.size == 0 || overflows {
-                problems.push(Error::config(
-                    format!("{path}[{index}]"),
-                    "is not a range of ids",
-                ));
-            }
-        }
+        ranges(path, list, problems);
     }
     if !new_user {
         return;

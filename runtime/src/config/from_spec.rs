@@ -240,25 +240,7 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let destination = text(mount.destination());
         let at = format!("mounts[{index}] ({destination})");
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            problems.push(Error::unsupported(
-                &at,
-                "id-mapped mounts are not supported by this release",
-            ));
-        }
-        let options = match MountOptions::parse(mount.options().as_deref().unwrap_or_default()) {
-            Ok(options) => options,
-            Err(words) => {
-                problems.push(Error::unsupported(
-                    &at,
-                    format!(
-                        "option {} is not supported by this release",
-                        words.join(", ")
-                    ),
-                ));
-                continue;
-            }
-        };
+        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let fstype = mount.typ().clone().unwrap_or_default();
         let kind = match (options.bind, fstype.as_str()) {
             (bind, kind) if options.remount => MountKind::Remount {
@@ -279,6 +261,8 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
             source: mount.source().as_deref().map(text),
             kind,
             options,
+            uid_mappings: mappings(mount.uid_mappings().as_ref()),
+            gid_mappings: mappings(mount.gid_mappings().as_ref()),
         });
     }
     mounts

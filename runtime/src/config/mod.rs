@@ -68,6 +68,16 @@ pub(crate) struct Mount {
     pub(crate) source: Option<String>,
     pub(crate) kind: MountKind,
     pub(crate) options: MountOptions,
+    /// Of an id-mapped mount; both empty: the container's own.
+    pub(crate) uid_mappings: Vec<IdMapping>,
+    pub(crate) gid_mappings: Vec<IdMapping>,
+}
+
+impl Mount {
+    /// By its words, or by having maps of its own.
+    pub(crate) fn is_id_mapped(&self) -> bool {
+        self.options.id_map.is_some() || !self.uid_mappings.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

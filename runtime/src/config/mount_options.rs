@@ -59,11 +59,12 @@ enum Effect {
     Propagation(u64),
     Remount,
     CopyUp,
-    /// A word of the spec whose issue has not come yet: an error, never silently dropped.
-    Unsupported,
+    IdMap {
+        recursive: bool,
+    },
 }
 
-use Effect::{Attribute, Bind, Nothing, Superblock, Unsupported};
+use Effect::{Attribute, Bind, IdMap, Nothing, Superblock};
 
 const fn set(bits: u64) -> Effect {
     Attribute {
@@ -127,7 +128,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("diratime", clear(attr::NODIRATIME)),
     ("dirsync", superblock(ms::DIRSYNC, true)),
     ("exec", clear(attr::NOEXEC)),
-    ("idmap", Unsupported),
+    ("idmap", IdMap { recursive: false }),
     ("iversion", superblock(ms::I_VERSION, true)),
     ("lazytime", superblock(ms::LAZYTIME, true)),
     ("loud", superblock(ms::SILENT, false)),
@@ -151,7 +152,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("relatime", atime(0)),
     ("remount", Effect::Remount),
     ("rexec", all_clear(attr::NOEXEC)),
-    ("ridmap", Unsupported),
+    ("ridmap", IdMap { recursive: true }),
     ("rnoatime", all_atime(attr::NOATIME)),
     ("rnodev", all_set(attr::NODEV)),
     ("rnodiratime", all_set(attr::NODIRATIME)),
@@ -183,12 +184,9 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("unbindable", Effect::Propagation(ms::UNBINDABLE)),
 ];
 
-/// The words that this release does, in their order: sorted.
+/// All words of the spec, in their order: sorted.
 pub(crate) fn words() -> Vec<&'static str> {
-    let done = OPTIONS
-        .iter()
-        .filter(|(_, effect)| !matches!(effect, Unsupported));
-    done.map(|(word, _)| *word).collect()
+    OPTIONS.iter().map(|(word, _)| *word).collect()
 }
 
 /// Attributes and the mount(2) flags that mean the same, with the names a plan prints.
@@ -233,32 +231,30 @@ pub(crate) struct MountOptions {
     pub(crate) remount: bool,
     /// A tmpfs starts with what the directory below it holds.
     pub(crate) copy_up: bool,
+    /// `Some(recursive)`: the words idmap or ridmap were there.
+    pub(crate) id_map: Option<bool>,
     /// The filesystem's own options, in order.
     pub(crate) data: Vec<(String, Option<String>)>,
 }
 
 impl MountOptions {
-    /// Sorts the words; `Err` names those that this release can't do.
-    pub(crate) fn parse(words: &[String]) -> Result<MountOptions, Vec<String>> {
+    /// Sorts the words. What isn't known is the filesystem's own.
+    pub(crate) fn parse(words: &[String]) -> MountOptions {
         let mut options = MountOptions::default();
-        let mut unsupported = Vec::new();
         for word in words {
             match OPTIONS.iter().find(|(name, _)| name == word) {
-                Some((_, Unsupported)) => unsupported.push(word.clone()),
                 Some((_, effect)) => options.apply(*effect),
                 None => options.push_data(word),
             }
         }
-        if unsupported.is_empty() {
-            Ok(options)
-        } else {
-            Err(unsupported)
-        }
+        options
     }
 
     fn apply(&mut self, effect: Effect) {
         match effect {
-            Nothing | Unsupported => {}
+            Nothing => {}
+            // The wider one counts.
+            IdMap { recursive } => self.id_map = Some(recursive || self.id_map == Some(true)),
             Bind { recursive } => self.bind = Some(recursive),
             Attribute {
                 set,
@@ -375,7 +371,7 @@ fn layers_of(text: &str) -> Vec<(String, Option<String>)> {
 mod tests {
     use super::*;
 
-    fn parse(words: &[&str]) -> Result<MountOptions, Vec<String>> {
+    fn parse(words: &[&str]) -> MountOptions {
         MountOptions::parse(
             &words
                 .iter()
@@ -386,9 +382,9 @@ mod tests {
 
     #[test]
     fn the_last_word_wins() {
-        let options = parse(&["ro", "rw", "nosuid"]).unwrap();
+        let options = parse(&["ro", "rw", "nosuid"]);
         assert_eq!((options.set, options.clear), (attr::NOSUID, attr::RDONLY));
-        let options = parse(&["noatime", "strictatime"]).unwrap();
+        let options = parse(&["noatime", "strictatime"]);
         assert_eq!(
             (options.set, options.clear),
             (attr::STRICTATIME, attr::ATIME)
@@ -397,7 +393,7 @@ mod tests {
 
     #[test]
     fn what_we_do_not_know_is_the_filesystems() {
-        let options = parse(&["mode=755", "noexec", "newinstance", "sync"]).unwrap();
+        let options = parse(&["mode=755", "noexec", "newinstance", "sync"]);
         assert_eq!(options.mount2_data(), "mode=755,newinstance");
         assert_eq!(options.superblock, ms::SYNCHRONOUS);
         assert!(!options.needs_mount2());
@@ -405,17 +401,13 @@ mod tests {
 
     #[test]
     fn mount2_takes_what_fsconfig_does_not() {
-        assert!(parse(&["silent"]).unwrap().needs_mount2());
-        assert!(
-            parse(&[&format!("lowerdir={}", "x".repeat(300))])
-                .unwrap()
-                .needs_mount2()
-        );
+        assert!(parse(&["silent"]).needs_mount2());
+        assert!(parse(&[&format!("lowerdir={}", "x".repeat(300))]).needs_mount2());
     }
 
     #[test]
     fn layers_are_split() {
-        let mut options = parse(&[r"lowerdir=/a\:b:/c::/d::/e", "index=off"]).unwrap();
+        let mut options = parse(&[r"lowerdir=/a\:b:/c::/d::/e", "index=off"]);
         options.split_layers();
         let got: Vec<_> = options
             .data
@@ -433,11 +425,9 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_words_are_named() {
-        assert_eq!(
-            parse(&["ro", "ridmap", "idmap"]).unwrap_err(),
-            ["ridmap", "idmap"]
-        );
+    fn the_wider_id_map_counts() {
+        assert_eq!(parse(&["ro", "ridmap", "idmap"]).id_map, Some(true));
+        assert_eq!(parse(&["idmap"]).id_map, Some(false));
     }
 
     #[test]

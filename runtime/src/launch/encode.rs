@@ -195,6 +195,7 @@ impl Linker<'_, '_> {
                     recursive: false,
                     by_host,
                     propagation: MS_PRIVATE,
+                    id_map: None,
                 };
                 let (tree, source_path) = self.tree(&source)?;
                 let path = nul(path);
@@ -267,6 +268,7 @@ impl Linker<'_, '_> {
                     recursive: false,
                     by_host: *by_host,
                     propagation: 0,
+                    id_map: None,
                 };
                 let tree = new_api.then(|| self.null_device(&source)).transpose()?;
                 let (null_path, path) = (nul("/dev/null"), nul(path));

@@ -1,10 +1,11 @@
 //! Linking: a plan's steps become operations, its paths and sockets become
 //! descriptors. What can be opened on the host is opened here.
 
+use super::userns;
 use crate::cgroup::Cgroup;
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, Result};
-use crate::plan::{Action, Facts, Plan, Side, TreeSource};
+use crate::plan::{Action, Facts, Maps, Plan, Side, TreeSource};
 use crate::sys::fd;
 use crate::wire::{self, Op, PAGE_SIZE, PAGE_VERSION, ResultPage, Source, Text};
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::rc::Rc;
 
 /// What the plan's symbolic things stand for in this launch.
 pub(crate) struct Link<'a> {
@@ -107,6 +109,7 @@ pub(crate) fn link(link: Link<'_>) -> Result<Program> {
         late: Vec::new(),
         receive: (0, 0),
         current: 0,
+        namespaces: Vec::new(),
     };
     let control = linker.pass(link.control.as_fd())?;
     linker.stdio()?;
@@ -144,6 +147,8 @@ pub(super) struct Linker<'a, 'l> {
     receive: (u32, usize),
     /// The step that is being encoded.
     current: u32,
+    /// User namespaces of id-mapped mounts.
+    namespaces: Vec<(Maps, Rc<OwnedFd>)>,
 }
 
 /// A string with its NUL. `config::check` has refused any inside.
@@ -267,7 +272,7 @@ impl Linker<'_, '_> {
         if !source.by_host {
             return Ok((None, path));
         }
-        if self.in_cgroups(&source.path) {
+        if source.id_map.is_none() && self.in_cgroups(&source.path) {
             let tree = Late::Tree {
                 path: source.path.clone(),
                 recursive: source.recursive,
@@ -275,7 +280,30 @@ impl Linker<'_, '_> {
             return Ok((Some(self.later(tree)?), path));
         }
         let tree = clone_tree(&source.path, source.recursive)?;
+        if let Some(map) = &source.id_map {
+            let namespace = self.namespace_of(&map.maps)?;
+            fd::map_ids(tree.as_fd(), map.recursive, namespace.as_fd())
+                .map_err(|errno| Error::system("cannot map the ids of the mount", errno))?;
+        }
         Ok((Some(self.pass_ours(tree)?), path))
+    }
+
+    /// Mounts with the same maps share one.
+    fn namespace_of(&mut self, maps: &Maps) -> Result<Rc<OwnedFd>> {
+        if let Some((_, namespace)) = self.namespaces.iter().find(|(known, _)| known == maps) {
+            return Ok(namespace.clone());
+        }
+        let namespace = Rc::new(match maps {
+            Maps::Of(path) => File::open(path)
+                .map_err(|error| Error::system(format!("cannot open {path}"), error))?
+                .into(),
+            Maps::These { uids, gids } => {
+                let privileged = self.link.facts.privileged;
+                userns::with_maps(uids, gids, privileged, self.link.state_root)?
+            }
+        });
+        self.namespaces.push((maps.clone(), namespace.clone()));
+        Ok(namespace)
     }
 
     /// It may be the container's own cgroup, which isn't there yet.

@@ -7,6 +7,7 @@ mod image;
 mod link;
 mod parent;
 mod spawn;
+mod userns;
 
 pub(crate) use link::{Link, link};
 pub(crate) use parent::{

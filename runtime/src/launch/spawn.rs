@@ -10,6 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 /// Stage 1 as its parent sees it.
 #[derive(Debug)]
 pub(crate) struct Stage1 {
+    pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
 }
 
@@ -64,7 +65,7 @@ pub(crate) fn spawn(image: BorrowedFd<'_>, argument: &CStr, pass: &[RawFd]) -> R
         let _ = crate::sys::pidfd::wait(std::os::fd::AsFd::as_fd(&pidfd), true, true); // reaped, or taken by somebody
         return Err(Error::system("cannot execute init", orders.errno));
     }
-    Ok(Stage1 { pidfd })
+    Ok(Stage1 { pid, pidfd })
 }
 
 /// Runs in the child, on its own stack, in the parent's memory. No allocation, no panic.

@@ -102,6 +102,25 @@ pub(crate) struct TreeSource {
     pub(crate) by_host: bool,
     /// What the clone becomes before it is attached; 0: it stays its original's peer.
     pub(crate) propagation: u64,
+    pub(crate) id_map: Option<IdMap>,
+}
+
+/// Whose ids the files of a mount have. mount_setattr(2), MOUNT_ATTR_IDMAP
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    pub(crate) maps: Maps,
+    /// Of the mounts below it too.
+    pub(crate) recursive: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Maps {
+    These {
+        uids: Vec<IdMapping>,
+        gids: Vec<IdMapping>,
+    },
+    /// Those of the user namespace at this path.
+    Of(String),
 }
 
 /// What is done. The names are those of `init`'s operations where there is one.

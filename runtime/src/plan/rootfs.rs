@@ -1,7 +1,7 @@
 //! The root filesystem: mounts, devices, masks, and the switch into it. Pure.
 
 use super::order::{Steps, default_rootfs};
-use super::{Action, Facts, Request, Switch, TreeSource};
+use super::{Action, Facts, IdMap, Maps, Request, Switch, TreeSource};
 use crate::cgroup::Version;
 use crate::config::mount_options::{MOUNT2_DATA_MAX, MountOptions, attr, ms};
 use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
@@ -34,7 +34,41 @@ fn source(path: String, recursive: bool, config: &Config, facts: &Facts) -> Tree
         recursive,
         by_host: facts.privileged && facts.new_api(),
         propagation: base_propagation(config),
+        id_map: None,
     }
+}
+
+/// Without maps of its own a mount has the container's.
+fn id_map(
+    path: &str,
+    mount: &Mount,
+    config: &Config,
+    facts: &Facts,
+) -> Result<Option<IdMap>, Error> {
+    if !mount.is_id_mapped() {
+        return Ok(None);
+    }
+    if !facts.new_api() {
+        return Err(Error::unsupported(
+            path,
+            "this host can't map ids of mounts",
+        ));
+    }
+    let user = config.namespace(NamespaceKind::User);
+    let joined = user.and_then(|namespace| namespace.path.clone());
+    let maps = match (mount.uid_mappings.is_empty(), joined) {
+        (true, Some(path)) => Maps::Of(path),
+        (true, None) => Maps::These {
+            uids: config.uid_mappings.clone(),
+            gids: config.gid_mappings.clone(),
+        },
+        (false, _) => Maps::These {
+            uids: mount.uid_mappings.clone(),
+            gids: mount.gid_mappings.clone(),
+        },
+    };
+    let recursive = mount.options.id_map.unwrap_or(false);
+    Ok(Some(IdMap { maps, recursive }))
 }
 
 /// What all mounts of the container start from: as the host's slaves, unless the config says private, or
@@ -139,7 +173,10 @@ fn one_mount(
             } else {
                 format!("{}/{from}", request.bundle)
             };
-            let source = source(from, *recursive, config, facts);
+            let mut source = source(from, *recursive, config, facts);
+            source.id_map = id_map(path, mount, config, facts)?;
+            // Only who rules the filesystem may map its ids: the host, on its own clone.
+            source.by_host |= source.id_map.is_some();
             steps.push(
                 path,
                 Action::Bind {

@@ -1,6 +1,6 @@
 //! A plan as text and JSON: `longshore plan`, golden tests, the words of errors. Pure.
 
-use super::{Action, HostTask, Identity, Plan, Side, Step, Switch, TreeSource};
+use super::{Action, HostTask, IdMap, Identity, Maps, Plan, Side, Step, Switch, TreeSource};
 use crate::cgroup::Missing;
 use crate::config::mount_options::{ATTRIBUTES, MountOptions, SUPERBLOCK, attr, ms};
 use crate::config::{IdMapping, NamespaceKind, Rlimit};
@@ -128,6 +128,16 @@ fn maps(maps: &[IdMapping]) -> String {
     list(maps, |map| {
         format!("{}:{}:{}", map.container, map.host, map.size)
     })
+}
+
+fn id_map(map: &IdMap, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let all = if map.recursive { ", all below too" } else { "" };
+    match &map.maps {
+        Maps::These { uids, gids } => {
+            write!(f, ", uids mapped {}, gids {}{all}", maps(uids), maps(gids))
+        }
+        Maps::Of(path) => write!(f, ", ids mapped as in {path}{all}"),
+    }
 }
 
 /// Names of the capabilities in a set.
@@ -281,7 +291,11 @@ impl fmt::Display for Action {
                     "clone tree {} onto {target}{}",
                     tree(source),
                     options(given)
-                )
+                )?;
+                match &source.id_map {
+                    Some(map) => id_map(map, f),
+                    None => Ok(()),
+                }
             }
             Action::Remount {
                 options: given,

@@ -50,6 +50,33 @@ pub(crate) fn clone_tree(path: &str, recursive: bool) -> std::result::Result<Own
     owned(fd)
 }
 
+/// The files of a detached mount get the ids that a user namespace gives them. mount_setattr(2), MOUNT_ATTR_IDMAP
+pub(crate) fn map_ids(
+    tree: BorrowedFd<'_>,
+    recursive: bool,
+    namespace: BorrowedFd<'_>,
+) -> std::result::Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::from(namespace.as_raw_fd().cast_unsigned()),
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty string, and the structure as long as the call is told.
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    Errno::result(set).map(drop)
+}
+
 /// Takes a descriptor that a system call has just returned.
 pub(crate) fn owned(result: libc::c_long) -> std::result::Result<OwnedFd, Errno> {
     let fd = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;

@@ -15,6 +15,7 @@ mod exec_stdio;
 mod hook_kinds;
 mod hooks;
 mod hooks_around;
+mod idmaps;
 mod lifecycle;
 mod masks;
 mod mount_points;
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
     const PROPERTIES: &[&[Property]] = &[
         root::PROPERTIES,
         mounts::PROPERTIES,
+        idmaps::PROPERTIES,
         namespaces::PROPERTIES,
         process::PROPERTIES,
         attributes::PROPERTIES,

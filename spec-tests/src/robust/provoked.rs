@@ -120,6 +120,8 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/hostname", r#""aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa""#, "hostname"),
     bad("/domainname", "{}", "domainname"),
     bad("/mounts", "{}", "mounts"),
+    bad("/mounts/1/options", r#"["bind", "idmap"]"#, "mounts[1]"),
+    bad("/mounts/1/uidMappings", r#"[{"containerID": 0, "hostID": 1, "size": 1}]"#, "mounts[1]"),
     bad("/mounts/0", "{}", "mounts"),
     bad("/mounts/0", r#""proc""#, "mounts"),
     bad("/mounts/0/destination", r#""""#, "mounts[0]"),

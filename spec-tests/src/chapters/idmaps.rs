@@ -1,0 +1,99 @@
+//! config.md#posix-platform-mounts: whose ids the files of a mount have.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::config::{bind, set, strip_option, user_namespace};
+use crate::property::{Expect, PROPERTY, Probe, Property};
+use crate::scene::Scene;
+use crate::suite::{Check, Known};
+
+const OLD: Known = &[("runc", "1.1 does not know it")];
+
+/// A file and, in a mount below, another; root's.
+fn source(scene: &mut Scene<'_>) -> Check {
+    scene.file("src/file", "from outside")?;
+    // The root filesystem is not the container's root's.
+    fs::create_dir_all(scene.path("rootfs/data"))?;
+    scene.setup = "cd src; mkdir -p sub; mount -t tmpfs inner sub; echo > sub/file; cd ..";
+    Ok(())
+}
+
+const OWNERS: Probe = Probe::Script("stat -c %u:%g /data/file");
+const OWNERS_BELOW: Probe = Probe::Script("stat -c %u:%g /data/file /data/sub/file");
+
+/// The last mount, which is the one that `bind` has added.
+fn map(config: &mut Value) {
+    let map = json!([{ "containerID": 0, "hostID": 1234, "size": 1 }]);
+    let last = config["mounts"].as_array().map_or(0, Vec::len) - 1;
+    for list in ["uidMappings", "gidMappings"] {
+        set(config, &format!("/mounts/{last}/{list}"), map.clone());
+    }
+}
+
+fn unmap(config: &mut Value) {
+    for mount in config["mounts"].as_array_mut().into_iter().flatten() {
+        for list in ["uidMappings", "gidMappings"] {
+            mount.as_object_mut().map(|mount| mount.remove(list));
+        }
+    }
+    strip_option(config, "idmap");
+}
+
+pub(crate) const PROPERTIES: &[Property] = &[
+    Property {
+        name: "mounts.uidMappings",
+        prepare: source,
+        set: |_, config| {
+            bind(config, &["bind", "idmap"]);
+            map(config);
+        },
+        strip: unmap,
+        probe: OWNERS,
+        expect: Expect::Is("1234:1234"),
+        known: OLD,
+        ..PROPERTY
+    },
+    // Maps say enough.
+    Property {
+        name: "mounts.uidMappings.without-the-word",
+        prepare: source,
+        set: |_, config| {
+            bind(config, &["bind"]);
+            map(config);
+        },
+        strip: unmap,
+        probe: OWNERS,
+        expect: Expect::Is("1234:1234"),
+        known: OLD,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.options.ridmap",
+        prepare: source,
+        set: |_, config| {
+            bind(config, &["rbind", "idmap", "ridmap"]);
+            map(config);
+        },
+        strip: |config| strip_option(config, "ridmap"),
+        probe: OWNERS_BELOW,
+        expect: Expect::Is("1234:1234\n1234:1234"),
+        known: OLD,
+        ..PROPERTY
+    },
+    // Without maps those of the container's user namespace.
+    Property {
+        name: "mounts.options.idmap",
+        prepare: source,
+        set: |_, config| {
+            bind(config, &["bind", "idmap"]);
+            user_namespace(config);
+        },
+        strip: |config| strip_option(config, "idmap"),
+        probe: OWNERS,
+        expect: Expect::Is("0:0"),
+        known: OLD,
+        ..PROPERTY
+    },
+];
