@@ -4,10 +4,38 @@
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::unistd::{Uid, fchownat};
 
-use super::dir;
+use super::{Cgroup, dir};
+use crate::Error;
 
 const FILE: &str = "cgroup.subtree_control";
+
+/// What the kernel says may be given away, and what the specification says
+/// where it doesn't. cgroups(7)
+const LIST: &str = "/sys/kernel/cgroup/delegate";
+const DEFAULTS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+impl Cgroup {
+    /// config-linux.md#cgroup-ownership: the directory that we made and what
+    /// delegates it; nothing that limits it.
+    pub(crate) fn give_to(&self, uid: u32) -> Result<(), Error> {
+        let Some(node) = self.pure_v2().filter(|node| !node.place.existing) else {
+            return Ok(());
+        };
+        let list = dir::read_path(LIST).unwrap_or_else(|_| DEFAULTS.to_owned());
+        for file in list.lines().chain([""]) {
+            let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
+            match fchownat(node.dir(), file, Some(Uid::from_raw(uid)), None, flags) {
+                // The list is of all controllers, enabled or not.
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(node.error(&format!("cannot give {file} of"), errno)),
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Enables all that can be in the ancestors of `path`. A controller that can't
 /// be enabled, usually since an ancestor holds processes, is missed only by a

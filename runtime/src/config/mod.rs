@@ -237,6 +237,14 @@ pub(crate) struct IdMapping {
     pub(crate) size: u32,
 }
 
+impl IdMapping {
+    /// What an id of the container's is on the host.
+    pub(crate) fn to_host(self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.container)?;
+        (offset < self.size).then(|| self.host.checked_add(offset))?
+    }
+}
+
 /// config-linux.md#devices
 #[derive(Clone, Debug)]
 pub(crate) struct Device {

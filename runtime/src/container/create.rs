@@ -372,11 +372,13 @@ impl Watch<'_> {
         cgroup.apply(&writes.collect::<Vec<_>>())?;
         self.fault.point();
         for step in before_clone() {
-            if let Action::CgroupDevices(rules) = &step.action {
-                let applied = cgroup.apply_devices(rules);
-                applied.map_err(|error| error.at(&step.path))?;
-                self.fault.point();
-            }
+            let applied = match &step.action {
+                Action::CgroupDevices(rules) => cgroup.apply_devices(rules),
+                Action::CgroupOwner(uid) => cgroup.give_to(*uid),
+                _ => continue,
+            };
+            applied.map_err(|error| error.at(&step.path))?;
+            self.fault.point();
         }
         Ok(())
     }

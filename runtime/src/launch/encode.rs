@@ -21,6 +21,7 @@ impl Linker<'_, '_> {
             Action::CreateCgroup { .. }
             | Action::CgroupWrite(_)
             | Action::CgroupDevices(_)
+            | Action::CgroupOwner(_)
             | Action::OomScore(_)
             | Action::LateHook(_)
             | Action::Descriptors => return Ok(()),

@@ -132,6 +132,8 @@ pub(crate) enum Action {
     },
     CgroupWrite(cgroup::Write),
     CgroupDevices(Vec<DeviceRule>),
+    /// The container's user may make cgroups below it, and move processes there: an id of the host's.
+    CgroupOwner(u32),
     OomScore(i32),
     // Stage 1
     Descriptors,

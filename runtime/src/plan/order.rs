@@ -4,7 +4,8 @@
 
 use super::{Action, Facts, HostTask, Plan, Request, Side, Step, namespaces, process, rootfs};
 use crate::cgroup;
-use crate::config::{Config, NamespaceKind};
+use crate::config::mount_options::attr;
+use crate::config::{Config, Mount, MountKind, NamespaceKind};
 use crate::error::Error;
 
 /// Collects steps for one side after the other.
@@ -222,11 +223,33 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
     for write in writes {
         steps.push(write.config_path.clone(), Action::CgroupWrite(write));
     }
+    if let Some(uid) = cgroup_owner(config, facts) {
+        steps.push("linux.cgroupsPath", Action::CgroupOwner(uid));
+    }
     // A v1 list is written line by line, from "deny all" on: init must not meet it half written.
     if facts.cgroup.version != cgroup::Version::V2 {
         device_rules(config, facts, steps);
     }
     Ok(())
+}
+
+/// config-linux.md#cgroup-ownership: who runs the program, where the container has a cgroup2 of its own to write to.
+fn cgroup_owner(config: &Config, facts: &Facts) -> Option<u32> {
+    let writable = |mount: &Mount| {
+        let readonly = mount.options.set | mount.options.recursive_set;
+        mount.kind == MountKind::Cgroup && readonly & attr::RDONLY == 0
+    };
+    let own = facts.cgroup.version == cgroup::Version::V2 && config.makes(NamespaceKind::Cgroup);
+    if !own || !config.mounts.iter().any(writable) {
+        return None;
+    }
+    let uid = config.process.uid;
+    let host = match config.namespace(NamespaceKind::User) {
+        None => Some(uid),
+        // Of one that is joined we don't know the maps.
+        Some(_) => config.uid_mappings.iter().find_map(|map| map.to_host(uid)),
+    };
+    host.filter(|uid| *uid != 0)
 }
 
 fn device_rules(config: &Config, facts: &Facts, steps: &mut Steps) {

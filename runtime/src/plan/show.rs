@@ -210,6 +210,7 @@ impl fmt::Display for Action {
                     Missing::Fails | Missing::InForce => Ok(()),
                 }
             }
+            Action::CgroupOwner(uid) => write!(f, "cgroup: owner uid {uid}"),
             Action::CgroupDevices(rules) => write!(
                 f,
                 "cgroup: {} device rules, then the default devices",

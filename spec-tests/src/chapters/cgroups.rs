@@ -1,12 +1,13 @@
 //! config-linux.md#control-groups: placement and limits, read on the host while the container is created.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::cgroups;
-use crate::config::{set, strip};
+use crate::config::{mount, namespace, set, strip, unmount, user_namespace};
 use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Stop, View, ensure};
@@ -153,6 +154,35 @@ pub(crate) const PROPERTIES: &[Property] = &[
             let path = format!(":{}/deep/er", scene.cgroup);
             seen.contains(&path) && placed(seen).all(|line| line.ends_with(&path))
         }),
+        ..PROPERTY
+    },
+    // config-linux.md#cgroup-ownership
+    Property {
+        name: "linux.cgroupsPath.owner",
+        set: |_, config| {
+            user_namespace(config);
+            namespace(config, json!({ "type": "cgroup" }));
+            mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+            set(config, "/process/user/uid", json!(5));
+        },
+        strip: |config| {
+            unmount(config, "/sys/fs/cgroup");
+            mount(config, "/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]);
+        },
+        probe: Probe::Created(|scene, _| {
+            let dir = cgroups::directories(&scene.cgroup).remove(0);
+            let given = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+            let files = [".", "cgroup.max.depth"].into_iter().chain(given);
+            let owners = files.map(|file| fs::metadata(dir.join(file)).map(|file| file.uid()));
+            let owners: std::io::Result<Vec<_>> = owners.collect();
+            Ok(format!("{:?}", owners?))
+        }),
+        expect: Expect::Is("[100005, 0, 100005, 100005, 100005]"),
+        known: &[
+            ("runc", "does so with systemd only"),
+            ("crun", "gives it to the container's root"),
+        ],
+        view: View::V2,
         ..PROPERTY
     },
     limit!(
