@@ -41,7 +41,7 @@ fn object() -> Value {
     capabilities.sort();
     json!({
         "ociVersionMin": "1.0.0",
-        "ociVersionMax": oci_spec::runtime::VERSION,
+        "ociVersionMax": crate::SPEC_VERSION,
         "hooks": HOOKS,
         "mountOptions": mount_options::words(),
         "linux": {
@@ -51,6 +51,7 @@ fn object() -> Value {
             "seccomp": seccomp(),
             "apparmor": { "enabled": false },
             "selinux": { "enabled": false },
+            "intelRdt": { "enabled": false },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {

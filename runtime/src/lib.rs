@@ -56,6 +56,13 @@ pub use features::features;
 pub use oci_spec;
 pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};
 
+/// The version of the runtime specification that is implemented; what is missing of it, [`features`] tells.
+///
+/// ```
+/// assert!(longshore::SPEC_VERSION.starts_with("1."));
+/// ```
+pub const SPEC_VERSION: &str = "1.2.1";
+
 /// What `create` and `start` will do, step by step. Prints as text.
 ///
 /// ```no_run

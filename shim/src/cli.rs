@@ -486,7 +486,7 @@ fn version() -> String {
         "longshore version {}\ncommit: {}\nspec: {}\n",
         env!("CARGO_PKG_VERSION"),
         env!("LONGSHORE_COMMIT"),
-        longshore::oci_spec::runtime::VERSION
+        longshore::SPEC_VERSION
     )
 }
 

@@ -263,7 +263,7 @@ impl ContainerBuilder {
     fn record(&self, prepared: &Prepared, nonce: &str) -> Record {
         Record {
             complete: false,
-            oci_version: oci_spec::runtime::VERSION.to_owned(),
+            oci_version: crate::SPEC_VERSION.to_owned(),
             bundle: prepared.request.bundle.clone(),
             rootfs: prepared.rootfs.clone(),
             annotations: prepared.config.annotations.clone(),

@@ -49,7 +49,7 @@ pub(crate) fn spec(invocation: &Invocation) -> Outcome {
 fn config(rootless: bool) -> Value {
     let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
     let mut config = json!({
-        "ociVersion": longshore::oci_spec::runtime::VERSION,
+        "ociVersion": longshore::SPEC_VERSION,
         "process": {
             "terminal": true,
             "user": { "uid": 0, "gid": 0 },
