@@ -23,15 +23,26 @@ const DEFAULT_UMASK: u32 = 0o022;
 /// Problems found so far; conversion goes on, so that all are told.
 type Problems = Vec<Error>;
 
-pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
-    let spec: oci::Spec = serde_path_to_error::deserialize(&raw.value).map_err(|error| {
-        vec![parse_problem(
-            &error.path().to_string(),
-            &error.into_inner().to_string(),
-        )]
-    })?;
-    let mut problems = raw.unsupported();
-    version(&spec, &mut problems);
+/// A value that is not of the field's type.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// Where it is; of a field that is missing, the object that lacks it.
+    pub(super) at: String,
+    pub(super) error: Error,
+}
+
+pub(super) fn read(raw: &Raw) -> Result<oci::Spec, Unread> {
+    serde_path_to_error::deserialize(&raw.value).map_err(|error| {
+        let at = error.path().to_string();
+        let error = parse_problem(&at, &error.into_inner().to_string());
+        Unread { at, error }
+    })
+}
+
+/// With problems found, it is nothing to create a container from.
+pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> Config {
+    problems.extend(raw.unsupported());
+    version(spec, problems);
     let linux = spec
         .linux()
         .clone()
@@ -41,15 +52,15 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
     } else {
         bare(linux)
     };
-    let process = process(&spec, &mut problems);
-    let root = root(&spec, &mut problems);
-    let config = Config {
+    let process = process(spec, problems);
+    let root = root(spec, problems);
+    Config {
         root,
-        mounts: mounts(&spec, &mut problems),
+        mounts: mounts(spec, problems),
         process,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
-        hooks: hooks(&spec, &mut problems),
+        hooks: hooks(spec, problems),
         annotations: spec
             .annotations()
             .clone()
@@ -59,7 +70,7 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         namespaces: namespaces(&linux),
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
-        devices: devices(&linux, &mut problems),
+        devices: devices(&linux, problems),
         cgroups_path: linux
             .cgroups_path()
             .as_deref()
@@ -68,26 +79,21 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         resources: linux
             .resources()
             .as_ref()
-            .map(|given| resources(given, raw, &mut problems))
+            .map(|given| resources(given, raw, problems))
             .unwrap_or_default(),
-        sysctls: sysctls(&linux, &mut problems),
+        sysctls: sysctls(&linux, problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
         seccomp_agent: linux
             .seccomp()
             .as_ref()
-            .and_then(|given| seccomp_agent(given, &mut problems)),
-        personality: attributes::personality(&linux, &mut problems),
-        memory_policy: attributes::memory_policy(&linux, &mut problems),
-        time_offsets: attributes::time_offsets(&linux, &mut problems),
-        rootfs_propagation: propagation(&linux, &mut problems),
+            .and_then(|given| seccomp_agent(given, problems)),
+        personality: attributes::personality(&linux, problems),
+        memory_policy: attributes::memory_policy(&linux, problems),
+        time_offsets: attributes::time_offsets(&linux, problems),
+        rootfs_propagation: propagation(&linux, problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
         warnings: raw.warnings.clone(),
-    };
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
     }
 }
 
@@ -251,7 +257,8 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
             (None, "") => {
                 problems.push(Error::config(&at, "neither a type nor a bind mount"));
-                continue;
+                // It keeps its place, so that the others keep their numbers.
+                MountKind::Filesystem(fstype)
             }
             (None, _) => MountKind::Filesystem(fstype),
         };
@@ -366,12 +373,21 @@ fn mappings(given: Option<&Vec<oci::LinuxIdMapping>>) -> Vec<IdMapping> {
 
 fn devices(linux: &oci::Linux, problems: &mut Problems) -> Vec<Device> {
     let list = linux.devices().iter().flatten().enumerate();
-    list.filter_map(|(index, given)| match device(given) {
-        Ok(device) => Some(device),
-        Err(why) => {
+    list.map(|(index, given)| {
+        let device = device(given);
+        device.unwrap_or_else(|why| {
             problems.push(Error::config(format!("linux.devices[{index}]"), why));
-            None
-        }
+            // It keeps its place, so that the others keep their numbers.
+            Device {
+                path: text(given.path()),
+                kind: libc::S_IFIFO,
+                major: 0,
+                minor: 0,
+                mode: 0,
+                uid: 0,
+                gid: 0,
+            }
+        })
     })
     .collect()
 }
