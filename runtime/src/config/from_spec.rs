@@ -160,13 +160,17 @@ fn root(spec: &oci::Spec, problems: &mut Problems) -> Root {
 }
 
 fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
-    let given = spec.process().clone();
-    if given.is_none() {
-        problems.push(Error::config("process", "is required"));
-    }
-    let given = given.unwrap_or_default();
+    // config.md#process: start requires it, create does not.
+    let Some(given) = spec.process() else {
+        return Process {
+            cwd: "/".to_owned(),
+            umask: DEFAULT_UMASK,
+            ..Process::default()
+        };
+    };
     let user = given.user();
     Process {
+        given: true,
         terminal: given.terminal().unwrap_or(false),
         args: given.args().clone().unwrap_or_default(),
         env: given.env().clone().unwrap_or_default(),
@@ -179,10 +183,10 @@ fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
         rlimits: given.rlimits().iter().flatten().map(rlimit).collect(),
         no_new_privileges: given.no_new_privileges().unwrap_or(false),
         oom_score_adj: given.oom_score_adj(),
-        scheduler: attributes::scheduler(&given, problems),
-        io_priority: attributes::io_priority(&given, problems),
-        affinity: attributes::affinity(&given, problems),
-        console_size: attributes::console_size(&given, problems),
+        scheduler: attributes::scheduler(given, problems),
+        io_priority: attributes::io_priority(given, problems),
+        affinity: attributes::affinity(given, problems),
+        console_size: attributes::console_size(given, problems),
     }
 }
 

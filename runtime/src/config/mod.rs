@@ -97,8 +97,10 @@ pub(crate) enum MountKind {
 }
 
 /// config.md#process
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Process {
+    /// Without it the container can be created, not started.
+    pub(crate) given: bool,
     pub(crate) terminal: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,

@@ -80,10 +80,15 @@ impl ContainerBuilder {
         };
         let mut examined = examine(&json);
         if let Some(config) = examined.config.take() {
+            let given = config.process.given;
             match self.compile(config, json, bundle) {
                 // Those of the configuration are among them.
                 Ok(prepared) => examined.warnings = prepared.plan.warnings,
                 Err(problems) => examined.add(problems),
+            }
+            if !given {
+                let warning = "process: without it the container can't be started";
+                examined.warnings.push(warning.to_owned());
             }
         }
         let value = &examined.value;
