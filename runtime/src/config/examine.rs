@@ -251,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn too_long_a_destination_is_not_repeated() {
+        let (path, namespaces) = (
+            "x".repeat(5000),
+            r#""linux":{"namespaces":[{"type":"mount"}]}"#,
+        );
+        check(
+            &format!(
+                r#"{{{FINE},{PROCESS},"mounts":[{{"destination":"/{path}","type":"tmpfs"}}],{namespaces}}}"#
+            ),
+            &["mounts[0]: destination is longer than 4095 bytes"],
+        );
+    }
+
+    #[test]
     fn paths_lead_to_values() {
         let value =
             json!({ "mounts": [{ "options": ["ro"] }], "linux": { "sysctl": { "a.b": "c" } } });

@@ -20,6 +20,9 @@ use restrictions::{resources, seccomp, seccomp_agent};
 /// What engines expect when `process.user.umask` is not there.
 const DEFAULT_UMASK: u32 = 0o022;
 
+/// The kernel's PATH_MAX, without the NUL.
+const MAX_PATH: usize = 4095;
+
 /// Problems found so far; conversion goes on, so that all are told.
 type Problems = Vec<Error>;
 
@@ -248,7 +251,13 @@ fn rlimit(given: &oci::PosixRlimit) -> Rlimit {
 fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let destination = text(mount.destination());
+        let mut destination = text(mount.destination());
+        // It is part of each message and step of the mount: too long a one is not carried along.
+        if destination.len() > MAX_PATH {
+            let words = format!("destination is longer than {MAX_PATH} bytes");
+            problems.push(Error::config(format!("mounts[{index}]"), words));
+            destination = "/".to_owned();
+        }
         let at = format!("mounts[{index}] ({destination})");
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let fstype = mount.typ().clone().unwrap_or_default();
