@@ -90,6 +90,12 @@ const BUNDLE: Flag = option(
     "DIR",
     "the bundle's directory (default: the working directory)",
 );
+const TEXT_OR_JSON: Flag = option(
+    "format",
+    Some('f'),
+    "FORMAT",
+    "text or json (default: text)",
+);
 const CONSOLE: Flag = option(
     "console-socket",
     None,
@@ -107,6 +113,14 @@ const PRESERVE: Flag = option(
 );
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "check",
+        arguments: "",
+        count: (0, 0),
+        help: "print all that is wrong with a config.json",
+        flags: &[BUNDLE, TEXT_OR_JSON],
+        verbatim: false,
+    },
     Command {
         name: "create",
         arguments: "ID",
@@ -248,12 +262,7 @@ const COMMANDS: &[Command] = &[
         help: "print what create and start would do",
         flags: &[
             BUNDLE,
-            option(
-                "format",
-                Some('f'),
-                "FORMAT",
-                "text or json (default: text)",
-            ),
+            TEXT_OR_JSON,
             CONSOLE,
             NO_PIVOT,
             NO_KEYRING,

@@ -51,6 +51,7 @@ pub(crate) struct Call {
 pub(crate) struct Running {
     child: Child,
     pidfd: OwnedFd,
+    reaped: bool,
     what: String,
     out: PathBuf,
     err: PathBuf,
@@ -69,6 +70,8 @@ pub(crate) struct Ran {
     pub stderr: String,
     /// How long it took.
     pub took: Duration,
+    /// The most memory that it or a child of it had, in bytes.
+    pub peak: usize,
 }
 
 impl Call {
@@ -112,6 +115,7 @@ impl Call {
         Ok(Running {
             child,
             pidfd,
+            reaped: false,
             what: self.args.join(" "),
             out,
             err,
@@ -147,22 +151,26 @@ impl Running {
         if !ended {
             self.signal(libc::SIGKILL);
         }
-        let status = self.child.wait()?;
+        let (status, peak) = sys::wait4(self.pid())?;
+        self.reaped = true;
         Ok(Ran {
             status: ended.then_some(status),
             stdout: text(&self.out),
             stderr: text(&self.err),
             what: self.what.clone(),
             took: begin.elapsed(),
+            peak,
         })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Harmless when it has ended: then the pidfd names nobody.
+        if self.reaped {
+            return;
+        }
         self.signal(libc::SIGKILL);
-        let _ = self.child.wait(); // already reaped on the usual way
+        let _ = self.child.wait(); // nothing more can be done about it
     }
 }
 

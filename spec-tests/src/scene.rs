@@ -137,6 +137,11 @@ impl<'s> Scene<'s> {
         Ok(self.call(&[verb, &self.id]).run()?)
     }
 
+    /// A verb that is about no container.
+    pub(crate) fn verb_alone(&self, verb: &str) -> Check<Ran> {
+        Ok(self.call(&[verb]).run()?)
+    }
+
     /// `run ID` in the foreground.
     pub(crate) fn run(&self) -> Check<Ran> {
         self.write_config()?;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -20,6 +20,35 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just returned this descriptor and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The end of a child, and its peak of memory in bytes: its own, or that of a child that it has waited for.
+/// [`wait4(2)`](https://man7.org/linux/man-pages/man2/wait4.2.html).
+pub(crate) fn wait4(pid: i32) -> io::Result<(ExitStatus, usize)> {
+    let mut status = 0;
+    // SAFETY: all zeros is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live variables of ours.
+    while unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok((ExitStatus::from_raw(status), kilobytes(usage.ru_maxrss)))
+}
+
+/// Our own peak of memory, in bytes.
+pub(crate) fn own_peak() -> usize {
+    // SAFETY: all zeros is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live variable of ours.
+    let _ = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }; // can't fail
+    kilobytes(usage.ru_maxrss)
+}
+
+fn kilobytes(count: libc::c_long) -> usize {
+    usize::try_from(count).unwrap_or(0) * 1024
 }
 
 /// Kills the very process that the pidfd names, even if its number was reused.

@@ -85,7 +85,7 @@ pub(crate) fn lines(rules: &[DeviceRule]) -> Result<Vec<Line>, Error> {
         };
         Error::unsupported(
             path,
-            "cgroup v1 can't exempt a part of an earlier rule's devices",
+            "this host's cgroup v1 can't exempt a part of an earlier rule's devices",
         )
     })
 }

@@ -135,8 +135,10 @@ impl Output<'_> {
 
     /// config-linux.md#unified: what has no counterpart on v2 must be an error.
     fn v1_only(&mut self, path: &str) {
-        self.errors
-            .push(Error::unsupported(path, "cgroup v2 has nothing like it"));
+        self.errors.push(Error::unsupported(
+            path,
+            "this host's cgroup v2 has nothing like it",
+        ));
     }
 
     fn missing(&mut self, path: &str, controller: &str) {

@@ -86,6 +86,9 @@ fn strings(config: &Config, problems: &mut Vec<Error>) {
 
 fn process(config: &Config, problems: &mut Vec<Error>) {
     let process = &config.process;
+    if !process.given {
+        return;
+    }
     if process.args.first().is_none_or(String::is_empty) {
         problems.push(Error::config("process.args", "must name a program"));
     }
@@ -245,7 +248,7 @@ fn identity(config: &Config, problems: &mut Vec<Error>) {
         }
         ranges(path, list, problems);
     }
-    if !new_user {
+    if !new_user || !config.process.given {
         return;
     }
     let user = &config.process;

@@ -20,18 +20,32 @@ use restrictions::{resources, seccomp, seccomp_agent};
 /// What engines expect when `process.user.umask` is not there.
 const DEFAULT_UMASK: u32 = 0o022;
 
+/// The kernel's PATH_MAX, without the NUL.
+const MAX_PATH: usize = 4095;
+
 /// Problems found so far; conversion goes on, so that all are told.
 type Problems = Vec<Error>;
 
-pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
-    let spec: oci::Spec = serde_path_to_error::deserialize(&raw.value).map_err(|error| {
-        vec![parse_problem(
-            &error.path().to_string(),
-            &error.into_inner().to_string(),
-        )]
-    })?;
-    let mut problems = raw.unsupported();
-    version(&spec, &mut problems);
+/// A value that is not of the field's type.
+#[derive(Debug)]
+pub(super) struct Unread {
+    /// Where it is; of a field that is missing, the object that lacks it.
+    pub(super) at: String,
+    pub(super) error: Error,
+}
+
+pub(super) fn read(raw: &Raw) -> Result<oci::Spec, Unread> {
+    serde_path_to_error::deserialize(&raw.value).map_err(|error| {
+        let at = error.path().to_string();
+        let error = parse_problem(&at, &error.into_inner().to_string());
+        Unread { at, error }
+    })
+}
+
+/// With problems found, it is nothing to create a container from.
+pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> Config {
+    problems.extend(raw.unsupported());
+    version(spec, problems);
     let linux = spec
         .linux()
         .clone()
@@ -41,15 +55,15 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
     } else {
         bare(linux)
     };
-    let process = process(&spec, &mut problems);
-    let root = root(&spec, &mut problems);
-    let config = Config {
+    let process = process(spec, problems);
+    let root = root(spec, problems);
+    Config {
         root,
-        mounts: mounts(&spec, &mut problems),
+        mounts: mounts(spec, problems),
         process,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
-        hooks: hooks(&spec, &mut problems),
+        hooks: hooks(spec, problems),
         annotations: spec
             .annotations()
             .clone()
@@ -59,7 +73,7 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         namespaces: namespaces(&linux),
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
-        devices: devices(&linux, &mut problems),
+        devices: devices(&linux, problems),
         cgroups_path: linux
             .cgroups_path()
             .as_deref()
@@ -68,26 +82,21 @@ pub(crate) fn convert(raw: &Raw) -> Result<Config, Problems> {
         resources: linux
             .resources()
             .as_ref()
-            .map(|given| resources(given, raw, &mut problems))
+            .map(|given| resources(given, raw, problems))
             .unwrap_or_default(),
-        sysctls: sysctls(&linux, &mut problems),
+        sysctls: sysctls(&linux, problems),
         seccomp: linux.seccomp().as_ref().map(seccomp),
         seccomp_agent: linux
             .seccomp()
             .as_ref()
-            .and_then(|given| seccomp_agent(given, &mut problems)),
-        personality: attributes::personality(&linux, &mut problems),
-        memory_policy: attributes::memory_policy(&linux, &mut problems),
-        time_offsets: attributes::time_offsets(&linux, &mut problems),
-        rootfs_propagation: propagation(&linux, &mut problems),
+            .and_then(|given| seccomp_agent(given, problems)),
+        personality: attributes::personality(&linux, problems),
+        memory_policy: attributes::memory_policy(&linux, problems),
+        time_offsets: attributes::time_offsets(&linux, problems),
+        rootfs_propagation: propagation(&linux, problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
         warnings: raw.warnings.clone(),
-    };
-    if problems.is_empty() {
-        Ok(config)
-    } else {
-        Err(problems)
     }
 }
 
@@ -154,13 +163,17 @@ fn root(spec: &oci::Spec, problems: &mut Problems) -> Root {
 }
 
 fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
-    let given = spec.process().clone();
-    if given.is_none() {
-        problems.push(Error::config("process", "is required"));
-    }
-    let given = given.unwrap_or_default();
+    // config.md#process: start requires it, create does not.
+    let Some(given) = spec.process() else {
+        return Process {
+            cwd: "/".to_owned(),
+            umask: DEFAULT_UMASK,
+            ..Process::default()
+        };
+    };
     let user = given.user();
     Process {
+        given: true,
         terminal: given.terminal().unwrap_or(false),
         args: given.args().clone().unwrap_or_default(),
         env: given.env().clone().unwrap_or_default(),
@@ -173,10 +186,10 @@ fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
         rlimits: given.rlimits().iter().flatten().map(rlimit).collect(),
         no_new_privileges: given.no_new_privileges().unwrap_or(false),
         oom_score_adj: given.oom_score_adj(),
-        scheduler: attributes::scheduler(&given, problems),
-        io_priority: attributes::io_priority(&given, problems),
-        affinity: attributes::affinity(&given, problems),
-        console_size: attributes::console_size(&given, problems),
+        scheduler: attributes::scheduler(given, problems),
+        io_priority: attributes::io_priority(given, problems),
+        affinity: attributes::affinity(given, problems),
+        console_size: attributes::console_size(given, problems),
     }
 }
 
@@ -238,7 +251,13 @@ fn rlimit(given: &oci::PosixRlimit) -> Rlimit {
 fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        let destination = text(mount.destination());
+        let mut destination = text(mount.destination());
+        // It is part of each message and step of the mount: too long a one is not carried along.
+        if destination.len() > MAX_PATH {
+            let words = format!("destination is longer than {MAX_PATH} bytes");
+            problems.push(Error::config(format!("mounts[{index}]"), words));
+            destination = "/".to_owned();
+        }
         let at = format!("mounts[{index}] ({destination})");
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let fstype = mount.typ().clone().unwrap_or_default();
@@ -251,7 +270,8 @@ fn mounts(spec: &oci::Spec, problems: &mut Problems) -> Vec<Mount> {
             (None, "cgroup" | "cgroup2") => MountKind::Cgroup,
             (None, "") => {
                 problems.push(Error::config(&at, "neither a type nor a bind mount"));
-                continue;
+                // It keeps its place, so that the others keep their numbers.
+                MountKind::Filesystem(fstype)
             }
             (None, _) => MountKind::Filesystem(fstype),
         };
@@ -366,12 +386,21 @@ fn mappings(given: Option<&Vec<oci::LinuxIdMapping>>) -> Vec<IdMapping> {
 
 fn devices(linux: &oci::Linux, problems: &mut Problems) -> Vec<Device> {
     let list = linux.devices().iter().flatten().enumerate();
-    list.filter_map(|(index, given)| match device(given) {
-        Ok(device) => Some(device),
-        Err(why) => {
+    list.map(|(index, given)| {
+        let device = device(given);
+        device.unwrap_or_else(|why| {
             problems.push(Error::config(format!("linux.devices[{index}]"), why));
-            None
-        }
+            // It keeps its place, so that the others keep their numbers.
+            Device {
+                path: text(given.path()),
+                kind: libc::S_IFIFO,
+                major: 0,
+                minor: 0,
+                mode: 0,
+                uid: 0,
+                gid: 0,
+            }
+        })
     })
     .collect()
 }

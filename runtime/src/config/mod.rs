@@ -8,6 +8,8 @@
 
 pub(crate) mod attributes;
 mod check;
+pub(crate) mod examine;
+mod fields;
 mod from_spec;
 pub(crate) mod mount_options;
 mod raw;
@@ -95,8 +97,10 @@ pub(crate) enum MountKind {
 }
 
 /// config.md#process
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Process {
+    /// Without it the container can be created, not started.
+    pub(crate) given: bool,
     pub(crate) terminal: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<String>,
@@ -266,7 +270,7 @@ impl Resources {
     /// Parses `linux.resources` alone, and what there is to say of it.
     #[allow(dead_code)] // for `update`; its test runs
     pub(crate) fn parse(json: &[u8]) -> Result<(Resources, Vec<String>), Vec<Error>> {
-        let raw = raw::Raw::parse_resources(json).map_err(|error| vec![error])?;
+        let raw = raw::Raw::parse_resources(json)?;
         let resources = from_spec::convert_resources(&raw)?;
         Ok((resources, raw.warnings))
     }
@@ -284,9 +288,13 @@ impl Config {
     }
 
     fn parse_with(json: &[u8], check: fn(&Config) -> Vec<Error>) -> Result<Config, Vec<Error>> {
-        let raw = raw::Raw::parse(json).map_err(|error| vec![error])?;
-        let config = from_spec::convert(&raw)?;
-        let problems = check(&config);
+        let raw = raw::Raw::parse(json)?;
+        let spec = from_spec::read(&raw).map_err(|unread| vec![unread.error])?;
+        let mut problems = Vec::new();
+        let config = from_spec::convert(&spec, &raw, &mut problems);
+        if problems.is_empty() {
+            problems = check(&config);
+        }
         if problems.is_empty() {
             Ok(config)
         } else {

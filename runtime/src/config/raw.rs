@@ -89,14 +89,20 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    pub(crate) fn parse(json: &[u8]) -> Result<Raw, Error> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Raw, Vec<Error>> {
+        let raw = Raw::read(json).map_err(|error| vec![error])?;
+        raw.of_objects()
+    }
+
+    /// Whatever it consists of: see `not_objects`.
+    pub(crate) fn read(json: &[u8]) -> Result<Raw, Error> {
         if json.len() > MAX_BYTES {
             return Err(Error::config(
                 "config.json",
                 format!("larger than {MAX_BYTES} bytes"),
             ));
         }
-        let mut raw = Raw::new(strict(json, "config.json")?)?;
+        let mut raw = Raw::new(strict(json, "config.json")?);
         raw.drop_unknown_capabilities();
         raw.respell();
         Ok(raw)
@@ -104,32 +110,42 @@ impl Raw {
 
     /// `linux.resources` alone, in its place.
     #[allow(dead_code)] // for `update`; its test runs
-    pub(crate) fn parse_resources(json: &[u8]) -> Result<Raw, Error> {
-        let value = strict(json, "linux.resources")?;
-        Raw::new(serde_json::json!({ "linux": { "resources": value } }))
+    pub(crate) fn parse_resources(json: &[u8]) -> Result<Raw, Vec<Error>> {
+        let value = strict(json, "linux.resources").map_err(|error| vec![error])?;
+        Raw::new(serde_json::json!({ "linux": { "resources": value } })).of_objects()
     }
 
-    fn new(value: Value) -> Result<Raw, Error> {
+    fn new(value: Value) -> Raw {
         let mut raw = Raw {
             value,
             warnings: Vec::new(),
         };
-        raw.check_objects()?;
         let ignored = IGNORED
             .iter()
             .filter(|path| raw.get(path).is_some_and(asks));
         raw.warnings = ignored
             .map(|path| format!("{path}: Linux has no such limit any more; ignored"))
             .collect();
-        Ok(raw)
+        raw
     }
 
-    fn check_objects(&self) -> Result<(), Error> {
+    fn of_objects(self) -> Result<Raw, Vec<Error>> {
+        let problems = self.not_objects();
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// What should be an object and isn't.
+    pub(crate) fn not_objects(&self) -> Vec<Error> {
+        let mut problems = Vec::new();
         let wrong = |value: &Value| !value.is_object() && !value.is_null();
         for path in OBJECTS {
             let Some(list) = path.strip_suffix("[]") else {
                 if self.get(path).is_some_and(wrong) {
-                    return Err(Error::config(*path, "is not an object"));
+                    problems.push(Error::config(*path, "is not an object"));
                 }
                 continue;
             };
@@ -137,7 +153,7 @@ impl Raw {
             if let Some(index) =
                 items.and_then(|items| items.iter().position(|item| !item.is_object()))
             {
-                return Err(Error::config(
+                problems.push(Error::config(
                     format!("{list}[{index}]"),
                     "is not an object",
                 ));
@@ -150,13 +166,13 @@ impl Raw {
             if *path == "linux.seccomp.syscalls[]"
                 && arguments.flatten().any(|argument| !argument.is_object())
             {
-                return Err(Error::config(
+                problems.push(Error::config(
                     "linux.seccomp.syscalls.args",
                     "is not a list of objects",
                 ));
             }
         }
-        Ok(())
+        problems
     }
 
     /// The value at a dotted path.
@@ -316,7 +332,9 @@ mod tests {
                     .collect();
                 assert_eq!(got, paths, "{json}");
             }
-            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (Err(errors), Err(words)) => {
+                assert!(errors[0].to_string().contains(words), "{errors:?}");
+            }
             (got, _) => panic!("{json}: {got:?}"),
         }
     }
@@ -364,7 +382,7 @@ mod tests {
         let raw = Raw::parse_resources(br#"{"memory":{"kernel":1,"kernelTCP":0}}"#).unwrap();
         assert_eq!(raw.warnings.len(), 1);
         assert!(raw.warnings[0].starts_with("linux.resources.memory.kernel:"));
-        let list = Raw::parse_resources(b"[]").unwrap_err().to_string();
+        let list = Raw::parse_resources(b"[]").unwrap_err()[0].to_string();
         assert_eq!(list, "linux.resources: is not an object");
     }
 

@@ -38,28 +38,6 @@ impl ContainerBuilder {
         Ok(crate::Plan::new(prepared.plan))
     }
 
-    /// Every problem of the configuration, instead of the first.
-    ///
-    /// ```no_run
-    /// # fn main() -> longshore::Result<()> {
-    /// # let runtime = longshore::Runtime::builder().build()?;
-    /// for problem in runtime.container("web1").bundle("/bundle").check() {
-    ///     eprintln!("{problem}");
-    /// }
-    /// # Ok(()) }
-    /// ```
-    #[must_use]
-    pub fn check(&self) -> Vec<Error> {
-        let config = self
-            .config_bytes()
-            .map_err(|error| vec![error])
-            .and_then(|json| Config::parse(&json));
-        match config {
-            Err(problems) => problems,
-            Ok(_) => self.prepare().err().into_iter().collect(),
-        }
-    }
-
     /// Creates the container. Its program is not run before [`Container::start`].
     ///
     /// # Errors
@@ -112,7 +90,7 @@ impl ContainerBuilder {
         fs::canonicalize(&bundle).map_err(refused)
     }
 
-    fn config_bytes(&self) -> Result<Vec<u8>> {
+    pub(super) fn config_bytes(&self) -> Result<Vec<u8>> {
         if let Some(spec) = &self.spec {
             return Ok(spec.clone());
         }
@@ -123,26 +101,41 @@ impl ContainerBuilder {
         })
     }
 
-    /// Everything that can be known without touching anything.
-    fn prepare(&self) -> Result<Prepared> {
+    /// The bundle, for a container whose id may be one.
+    pub(super) fn place(&self) -> Result<String> {
         super::check_id(&self.id)?;
         let bundle = self.bundle_path()?;
-        let bundle = bundle
-            .to_str()
-            .ok_or_else(|| Error::config("bundle", "is not UTF-8"))?
-            .to_owned();
+        let bundle = bundle.into_os_string().into_string();
+        bundle.map_err(|_| Error::config("bundle", "is not UTF-8"))
+    }
+
+    /// Everything that can be known without touching anything.
+    fn prepare(&self) -> Result<Prepared> {
         let first = |problems| first(problems, "config.json");
+        let bundle = self.place()?;
         let json = self.config_bytes()?;
-        let mut config = Config::parse(&json).map_err(first)?;
+        let config = Config::parse(&json).map_err(first)?;
+        self.compile(config, json, bundle).map_err(first)
+    }
+
+    /// The configuration on this host, with all that this host says against it.
+    pub(super) fn compile(
+        &self,
+        mut config: Config,
+        json: Vec<u8>,
+        bundle: String,
+    ) -> Result<Prepared, Vec<Error>> {
+        let mut problems = Vec::new();
+        let alone = |error| vec![error];
         if let Some(rootfs) = &self.rootfs {
-            config.root.path = rootfs_path(rootfs)?;
+            config.root.path = rootfs_path(rootfs).map_err(alone)?;
         }
         let pty = self.pty.wanted(config.process.terminal);
         let console = self.console.is_some() || pty;
-        check_terminal(config.process.terminal, console)?;
+        problems.extend(check_terminal(config.process.terminal, console).err());
         let layout = match self.settings.cgroups {
             CgroupDriver::None => Layout::Absent,
-            CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe()?,
+            CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe().map_err(alone)?,
         };
         let rootless = || self.settings.rootless.unwrap_or_else(crate::host::rootless);
         let (layout, left_out) = match &config.cgroups_path {
@@ -151,9 +144,10 @@ impl ContainerBuilder {
         };
         let directories = match layout {
             Layout::Absent => Directories(Vec::new()),
-            _ => cgroup::directories(&layout, config.cgroups_path.as_deref(), &self.id)?,
+            _ => cgroup::directories(&layout, config.cgroups_path.as_deref(), &self.id)
+                .map_err(alone)?,
         };
-        let facts = crate::host::facts(&config, &layout, directories)?;
+        let facts = crate::host::facts(&config, &layout, directories).map_err(alone)?;
         let request = Request {
             id: self.id.clone(),
             bundle,
@@ -164,7 +158,10 @@ impl ContainerBuilder {
             program_fd: self.program.is_some(),
             exec: false,
         };
-        let mut plan = plan::compile(&config, &request, &facts).map_err(first)?;
+        let mut plan = plan::compile(&config, &request, &facts).unwrap_or_else(|found| {
+            problems.extend(found);
+            Plan::default()
+        });
         if !left_out.is_empty() {
             plan.warnings.push(format!(
                 "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
@@ -172,14 +169,9 @@ impl ContainerBuilder {
             ));
         }
         let rootfs = plan::default_rootfs(&config, &request.bundle);
-        let found = fs::metadata(&rootfs).map_err(|error| {
-            Error::system(format!("cannot find {rootfs}"), error).at("root.path")
-        })?;
-        if !found.is_dir() {
-            return Err(Error::config(
-                "root.path",
-                format!("{rootfs} is not a directory"),
-            ));
+        problems.extend(missing_root(&rootfs));
+        if !problems.is_empty() {
+            return Err(problems);
         }
         Ok(Prepared {
             json,
@@ -282,7 +274,7 @@ impl ContainerBuilder {
 }
 
 /// The results of the pure part.
-struct Prepared {
+pub(super) struct Prepared {
     /// config.json, for `exec`: what it says when the container is made counts.
     json: Vec<u8>,
     /// The caller keeps the terminal's master.
@@ -291,8 +283,19 @@ struct Prepared {
     layout: Layout,
     facts: Facts,
     request: Request,
-    plan: Plan,
+    pub(super) plan: Plan,
     rootfs: String,
+}
+
+fn missing_root(rootfs: &str) -> Option<Error> {
+    match fs::metadata(rootfs) {
+        Err(error) => Some(Error::system(format!("cannot find {rootfs}"), error).at("root.path")),
+        Ok(found) if !found.is_dir() => Some(Error::config(
+            "root.path",
+            format!("{rootfs} is not a directory"),
+        )),
+        Ok(_) => None,
+    }
 }
 
 fn rootfs_path(rootfs: &Rootfs) -> Result<String> {

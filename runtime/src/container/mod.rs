@@ -3,6 +3,7 @@
 
 mod agent;
 mod builder;
+mod check;
 mod create;
 mod delete;
 mod edits;
@@ -21,6 +22,7 @@ mod store;
 mod time;
 
 pub use builder::ContainerBuilder;
+pub use check::{Problem, Severity};
 pub use exec::{Exec, Executed};
 pub use process::{ExitStatus, Process};
 pub use state::{State, Status};

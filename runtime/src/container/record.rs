@@ -102,6 +102,11 @@ impl InitId {
 }
 
 impl Record {
+    /// config.md#process: a container that was created without one has nothing to execute.
+    pub(crate) fn has_program(&self) -> bool {
+        self.steps.iter().any(|step| step.path == "process.args")
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let blank = self
             .steps

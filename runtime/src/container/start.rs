@@ -21,7 +21,7 @@ impl Container {
     /// and the poststart hooks have run.
     ///
     /// # Errors
-    /// `InvalidState` unless the container is created; `Hook`, `Exec` or `Died` when the program
+    /// `InvalidState` unless the container is created; `InvalidConfig` if it was created without a `process`; `Hook`, `Exec` or `Died` when the program
     /// was not executed, with the step at which init ended. `Hook` too when a poststart hook failed:
     /// the program has been killed then.
     ///
@@ -39,6 +39,12 @@ impl Container {
         let record = self.record(&entry)?;
         // Our own connection answers whether it is created: one wake-up of init, not two.
         let init = state::alive(&record)?.map_err(refusal)?;
+        if !record.has_program() {
+            return Err(Error::config(
+                "process",
+                "is required to start the container",
+            ));
+        }
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
         let agent = Agent::connect(record.seccomp_agent.as_ref())?;

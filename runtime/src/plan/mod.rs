@@ -342,7 +342,7 @@ pub(crate) struct Identity {
 }
 
 /// A whole plan.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) warnings: Vec<String>,

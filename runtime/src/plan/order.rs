@@ -30,6 +30,7 @@ pub(crate) fn compile(
     request: &Request,
     facts: &Facts,
 ) -> Result<Plan, Vec<Error>> {
+    let mut problems = Vec::new();
     let mut warnings = config.warnings.clone();
     let mut steps = Steps {
         side: Side::Stage1,
@@ -38,7 +39,8 @@ pub(crate) fn compile(
     steps.push("process", Action::Descriptors);
     steps.side = Side::Host;
     // While stage 1 is executed and, but for cgroup2, clones init: each takes as long as the other.
-    cgroup_steps(config, facts, &mut steps)?;
+    let limits = cgroup_steps(config, facts, &mut steps);
+    problems.extend(limits.err().into_iter().flatten());
     steps.side = Side::Stage1;
     namespaces::stage1(config, facts, &mut steps);
 
@@ -50,10 +52,10 @@ pub(crate) fn compile(
     }
     enter(config, facts, Some(Action::Affinity(None)), &mut steps);
     if config.makes(NamespaceKind::Mount) {
-        rootfs::build(config, request, facts, &mut steps).map_err(|error| vec![error])?;
+        problems.extend(rootfs::build(config, request, facts, &mut steps).err());
     }
     hooks(config, facts, &mut steps);
-    sysctls(config, facts, &mut steps)?;
+    problems.extend(sysctls(config, facts, &mut steps).err());
     rootfs::switch(config, request, facts, &mut steps);
     rootfs::finish(config, request, facts, &mut steps);
     process::prepare(config, request, &mut steps);
@@ -63,6 +65,9 @@ pub(crate) fn compile(
     process::last_steps(config, request, facts, &mut steps, &mut warnings);
     steps.side = Side::After;
     late_hooks(config, &mut steps);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     Ok(Plan {
         steps: steps.steps,
         warnings,
@@ -148,10 +153,10 @@ fn enter(config: &Config, facts: &Facts, affinity: Option<Action>, steps: &mut S
 
 /// After the hooks, which may have brought in a network device with parameters of its own; before the
 /// switch, since init may need the caller's procfs for it.
-fn sysctls(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Vec<Error>> {
+fn sysctls(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Error> {
     for parameter in &config.sysctls {
         if facts.callers_own.contains(&parameter.kind) {
-            return Err(vec![parameter.needs_namespace()]);
+            return Err(parameter.needs_namespace());
         }
         let (parameter, new_api) = (parameter.clone(), facts.new_api());
         steps.push(parameter.place(), Action::Sysctl { parameter, new_api });
@@ -208,13 +213,13 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
             let path = "linux.resources.devices";
             return Err(vec![Error::unsupported(
                 path,
-                "the container has no cgroup",
+                "the container has no cgroup on this host",
             )]);
         }
         if let Some(write) = writes.first() {
             return Err(vec![Error::unsupported(
                 &write.config_path,
-                "the container has no cgroup",
+                "the container has no cgroup on this host",
             )]);
         }
         return Ok(());

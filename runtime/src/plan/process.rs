@@ -10,6 +10,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The last things before "created": the program must be there, and the umask is the container's.
 pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
+    if !config.process.given {
+        return;
+    }
     if home(&environment(config)).is_none() {
         let uid = config.process.uid;
         steps.push("process.env", Action::Home { uid });
@@ -67,6 +70,10 @@ pub(crate) fn last_steps(
     let identity = identity(config, facts);
     if !request.exec {
         start(config, caps, &identity, steps);
+    }
+    // `start` refuses such a container: there is nothing to go on to.
+    if !config.process.given {
+        return;
     }
     // In a user namespace the host has set them.
     if !process.rlimits.is_empty() && config.namespace(NamespaceKind::User).is_none() {

@@ -1,5 +1,6 @@
 //! The commands: typed options, one library call, output.
 
+mod check;
 mod create;
 mod delete;
 mod exec;
@@ -117,6 +118,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -
     }
     let runtime = runtime(invocation)?;
     match invocation.command {
+        "check" => check::check(&runtime, invocation),
         "create" => create::create(&runtime, invocation, log, preserved),
         "run" => create::run(&runtime, invocation, log, preserved),
         "exec" => exec::exec(&runtime, invocation, log, preserved),

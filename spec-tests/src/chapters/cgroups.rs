@@ -498,6 +498,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("linux.cgroupsPath.every-hierarchy", every_hierarchy),
     scenario("linux.cgroupsPath.removed-by-delete", removed),
     scenario("linux.resources.pids.limit.unlimited", unlimited_pids).on(View::V1),
+    scenario("linux.resources.pids.limit.zero", no_pids)
+        .on(View::V1)
+        .deviates(&[
+            ("runc", "takes 0 for no limit"),
+            ("crun", "takes 0 for no limit"),
+        ]),
     scenario("linux.resources.unified.each-line", each_line)
         .on(View::V2)
         .deviates(&[("runc", "1.1 writes the value at once")]),
@@ -541,6 +547,20 @@ fn unlimited_pids(scene: &mut Scene<'_>) -> Check {
     scene.create()?;
     let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
     ensure!(limit.trim() == "max", "-1 gave {limit}");
+    Ok(())
+}
+
+/// config-linux.md#pids: 0 is a limit, not the lack of one: the program may run, and have no child.
+fn no_pids(scene: &mut Scene<'_>) -> Check {
+    let limit = json!({ "limit": 0 });
+    set(&mut scene.config, "/linux/resources/pids", limit);
+    scene.script("echo alone; /bin/true; echo never");
+    scene.create()?;
+    let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
+    ensure!(limit.trim() == "0", "0 gave {limit}");
+    scene.must("delete")?;
+    let ran = scene.run()?;
+    ensure!(ran.stdout == "alone\n", "had a child: {}", ran.story());
     Ok(())
 }
 

@@ -357,6 +357,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         raw(scene, Some("[]"))
     }),
     scenario("errors.config.unknown-fields-are-ignored", unknown_fields),
+    scenario("errors.ociVersion.compatible-ones-are-taken", versions)
+        .deviates(&[("crun", "1.8 takes only versions that begin with 1.0")]),
     scenario(
         "errors.linux.resources.cpu.cpus.impossible",
         impossible_cpus,
@@ -429,6 +431,21 @@ fn unknown_fields(scene: &mut Scene<'_>) -> Check {
     set(&mut scene.config, "/linux/futureFeature", json!(true));
     set(&mut scene.config, "/process/futureFeature", json!("x"));
     scene.run()?.must()?;
+    Ok(())
+}
+
+/// config.md#specification-version: compatible within a major version, SemVer's suffixes included.
+fn versions(scene: &mut Scene<'_>) -> Check {
+    for version in [
+        "1.0.0",
+        "1.0.2-dev",
+        "1.2.0-rc.1+build.5",
+        "1.3.0",
+        "1.99.7+x",
+    ] {
+        set(&mut scene.config, "/ociVersion", json!(version));
+        scene.run()?.must()?;
+    }
     Ok(())
 }
 

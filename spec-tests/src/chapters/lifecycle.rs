@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::config::set;
+use crate::config::{set, strip};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Ran};
 use crate::scene::{Scene, until};
@@ -16,10 +16,22 @@ use crate::sys;
 
 const CRUN_WORDS: Known = &[("crun", "has its own words")];
 
+const NEEDS_PROCESS: Known = &[
+    (
+        "runc",
+        "create refuses it (the specification says that start does)",
+    ),
+    (
+        "crun",
+        "start does not tell that there is nothing to execute",
+    ),
+];
+
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("lifecycle.round", round),
     scenario("lifecycle.create.program-does-not-run", not_yet),
     scenario("lifecycle.create.config-is-read-once", read_once),
+    scenario("lifecycle.create.without-process", without_process).deviates(NEEDS_PROCESS),
     scenario("lifecycle.create.same-id", same_id),
     scenario("lifecycle.create.invalid-ids", invalid_ids),
     scenario("lifecycle.start.twice", start_twice).deviates(CRUN_WORDS),
@@ -38,12 +50,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("lifecycle.bundle-option", bundle_option),
     scenario("lifecycle.run.exit-status", exit_status),
     scenario("lifecycle.run.signal-status", signal_status),
+    scenario("lifecycle.run.without-process", run_without_process).deviates(CRUN_WORDS),
     scenario("lifecycle.run.deletes", run_deletes),
     scenario("lifecycle.run.forwards-signals", forwards),
     scenario("lifecycle.run.detach", detach),
     scenario("lifecycle.run.keep", keep).deviates(&[("crun", "knows --keep only since 1.9")]),
     scenario("lifecycle.create.stdio-is-inherited", pipes),
 ];
+
+/// config.md#process: optional for create, required for start.
+fn without_process(scene: &mut Scene<'_>) -> Check {
+    strip(&mut scene.config, "/process");
+    scene.create()?;
+    scene.must_be("created")?;
+    refused(&scene.verb("start")?, "process")?;
+    scene.must_be("created")?;
+    scene.must("delete")?;
+    scene.leaves_nothing()
+}
+
+fn run_without_process(scene: &mut Scene<'_>) -> Check {
+    strip(&mut scene.config, "/process");
+    refused(&scene.run()?, "process")?;
+    scene.leaves_nothing()
+}
 
 fn refused(ran: &Ran, words: &str) -> Check {
     ensure!(

@@ -12,6 +12,7 @@ mod exec;
 mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
+mod features;
 mod hook_kinds;
 mod hooks;
 mod hooks_around;
@@ -68,6 +69,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         exec_cgroup::SCENARIOS,
         exec_joins::SCENARIOS,
         exec_stdio::SCENARIOS,
+        features::SCENARIOS,
         pause::SCENARIOS,
         rootless::SCENARIOS,
     ];

@@ -7,6 +7,7 @@ mod execs;
 mod hostile;
 mod image;
 mod kills;
+mod mutants;
 mod provoked;
 mod races;
 mod starts;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         image::SCENARIOS,
         traced::SCENARIOS,
         bystanders::SCENARIOS,
+        mutants::SCENARIOS,
     ];
     [
         cases(SCENARIOS),

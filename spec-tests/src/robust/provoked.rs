@@ -13,7 +13,7 @@ use crate::config::{set, strip};
 use crate::property::{Scenario, scenario};
 use crate::runtime::Call;
 use crate::scene::Scene;
-use crate::suite::{Case, Check, Known, Suite, View, ensure};
+use crate::suite::{Case, Check, Known, Stop, Suite, View, ensure};
 
 /// A config with one value replaced.
 pub(crate) struct Replaced {
@@ -48,6 +48,10 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/ociVersion", "7", "ociVersion"),
     bad("/ociVersion", r#""2.0.0""#, "ociVersion"),
     bad("/ociVersion", r#""""#, "ociVersion"),
+    bad("/ociVersion", r#""0.9.0""#, "ociVersion"),
+    bad("/ociVersion", r#""1.0""#, "ociVersion"),
+    bad("/ociVersion", r#""v1.0.0""#, "ociVersion"),
+    bad("/ociVersion", "null", "ociVersion"),
     bad("/root", "", "root"),
     bad("/root", "[]", "root"),
     bad("/root", r#""rootfs""#, "root"),
@@ -58,9 +62,7 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/root/path", r#""config.json""#, "root.path"),
     bad("/root/path", r#""root\u0000fs""#, "root.path"),
     bad("/root/readonly", r#""yes""#, "root.readonly"),
-    bad("/process", "", "process"),
     bad("/process", "[]", "process"),
-    bad("/process", "null", "process"),
     bad("/process/terminal", "1", "process.terminal"),
     bad("/process/terminal", "true", "process.terminal"),
     bad("/process/args", "", "process.args"),
@@ -147,6 +149,9 @@ pub(crate) const CONFIGS: &[Replaced] = &[
     bad("/linux/namespaces/0", "{}", "linux.namespaces"),
     bad("/linux/namespaces/0/type", r#""harbour""#, "linux.namespaces"),
     bad("/linux/namespaces/0/type", r#""network""#, "linux.namespaces"),
+    bad("/linux/namespaces/0/type", r#""PID""#, "linux.namespaces"),
+    bad("/linux/namespaces/0/type", r#""""#, "linux.namespaces"),
+    bad("/linux/namespaces/0/type", "7", "linux.namespaces"),
     bad("/linux/namespaces/0/path", r#""proc/self/ns/pid""#, "linux.namespaces[0]"),
     bad("/linux/namespaces/0/path", r#""/etc/passwd""#, "linux.namespaces[0]"),
     bad("/linux/namespaces/0/path", r#""/nowhere""#, "linux.namespaces[0]"),
@@ -255,13 +260,38 @@ impl Case for Replaced {
             set(&mut scene.config, self.pointer, json!("@"));
         }
         let text = scene.config.to_string().replace("\"@\"", self.value);
-        refused(&scene, text.as_bytes(), self.place)
+        refused(&scene, text.as_bytes(), self.place)?;
+        checked(&scene, self.place)
     }
 }
 
 fn refused(scene: &Scene<'_>, config: &[u8], place: &str) -> Check {
     fs::write(scene.path("config.json"), config)?;
     refused_call(scene, scene.create_call(&[]), place)
+}
+
+/// What `check` says against it is what `create` says; some things only the kernel knows.
+fn checked(scene: &Scene<'_>, place: &str) -> Check {
+    let ran = scene.verb_alone("check")?;
+    ensure!(ran.stderr.is_empty(), "{}", ran.story());
+    let mut errors = ran
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("error: "));
+    match ran.code() {
+        0 => ensure!(
+            errors.next().is_none(),
+            "an error and no failure: {}",
+            ran.story()
+        ),
+        1 => ensure!(
+            errors.any(|line| line.contains(place)),
+            "check does not name {place}: {}",
+            ran.story()
+        ),
+        _ => return Err(Stop::Fail(ran.story())),
+    }
+    Ok(())
 }
 
 fn refused_call(scene: &Scene<'_>, call: Call, place: &str) -> Check {
@@ -333,6 +363,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     }),
     scenario("provoked.bundle.missing", bundle),
     scenario("provoked.preserve-fds", preserve),
+    scenario("check.fine", check_fine),
+    scenario("check.all-at-once", check_all),
 ];
 
 fn text<T: Into<Vec<u8>>>(scene: &mut Scene<'_>, spoil: impl Fn(&str) -> T) -> Check {
@@ -417,4 +449,65 @@ fn preserve(scene: &mut Scene<'_>) -> Check {
         refused_call(scene, call, words)?;
     }
     Ok(())
+}
+
+/// Nothing is made up: a container can be made, and nothing is said.
+fn check_fine(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    scene.write_config()?;
+    let ran = scene.verb_alone("check")?.must()?;
+    ensure!(ran.output().is_empty(), "{}", ran.story());
+    scene.leaves_nothing()
+}
+
+/// An unknown field is a warning, and no error hides another: of the bytes' types, of what can't be, of the host.
+fn check_all(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    set(&mut scene.config, "/process/argz", json!(["x"]));
+    scene.write_config()?;
+    let ran = scene.verb_alone("check")?.must()?;
+    let warning =
+        "warning: process.argz: unknown field, ignored: did you mean args? (value [\"x\"])\n";
+    ensure!(ran.stdout == warning, "{}", ran.story());
+    for (pointer, value) in [
+        ("/process/terminal", json!(1)),
+        ("/linux/rootfsPropagation", json!("sideways")),
+        ("/hostname", json!("a\0")),
+        (
+            "/linux/resources/rdma",
+            json!({ "mlx5_1": { "hcaHandles": 1 } }),
+        ),
+        ("/root/path", json!("nowhere")),
+    ] {
+        set(&mut scene.config, pointer, value);
+    }
+    scene.write_config()?;
+    let ran = scene.call(&["check", "--format", "json"]).run()?;
+    ensure!(ran.code() == 1, "{}", ran.story());
+    let report: Value = serde_json::from_str(&ran.stdout)?;
+    let problems = report["problems"].as_array().map_or(&[][..], Vec::as_slice);
+    let told = |severity: &str, path: &str, value: Value, words: &str| {
+        problems.iter().any(|problem| {
+            problem["severity"] == severity
+                && problem["path"] == path
+                && problem["value"] == value
+                && problem["message"]
+                    .as_str()
+                    .is_some_and(|text| text.contains(words))
+        })
+    };
+    let rdma = json!(r#"{"mlx5_1":{"hcaHandles":1}}"#);
+    let all = told("error", "process.terminal", json!("1"), "boolean")
+        && told(
+            "error",
+            "linux.rootfsPropagation",
+            json!("\"sideways\""),
+            "none of",
+        )
+        && told("error", "hostname", json!("\"a\\u0000\""), "NUL")
+        && told("error", "linux.resources.rdma (mlx5_1)", rdma, "this host")
+        && told("error", "root.path", json!("\"nowhere\""), "cannot find")
+        && told("warning", "process.argz", json!("[\"x\"]"), "args");
+    ensure!(all && problems.len() == 6, "{}", ran.story());
+    scene.leaves_nothing()
 }

@@ -173,7 +173,9 @@ fn lines_for_v1() {
     );
     check(
         &["-a *:* rwm", "+b 8:* rwm", "-b 8:0 w"],
-        &["linux.resources.devices[2]: cgroup v1 can't exempt a part of an earlier rule's devices"],
+        &[
+            "linux.resources.devices[2]: this host's cgroup v1 can't exempt a part of an earlier rule's devices",
+        ],
     );
 }
 

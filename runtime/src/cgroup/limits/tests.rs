@@ -169,8 +169,8 @@ fn knobs_of_v1_alone() {
         Version::V2,
         &resources,
         &[
-            "linux.resources.memory.swappiness: cgroup v2 has nothing like it",
-            "linux.resources.memory.disableOOMKiller: cgroup v2 has nothing like it",
+            "linux.resources.memory.swappiness: this host's cgroup v2 has nothing like it",
+            "linux.resources.memory.disableOOMKiller: this host's cgroup v2 has nothing like it",
         ],
     );
     resources.memory = Memory {
@@ -342,8 +342,8 @@ fn block_io() {
         Version::V2,
         leaf,
         &[
-            "linux.resources.blockIO.leafWeight: cgroup v2 has nothing like it",
-            "linux.resources.blockIO.weightDevice[0].leafWeight: cgroup v2 has nothing like it",
+            "linux.resources.blockIO.leafWeight: this host's cgroup v2 has nothing like it",
+            "linux.resources.blockIO.weightDevice[0].leafWeight: this host's cgroup v2 has nothing like it",
         ],
     );
     let wrong = "linux.resources.blockIO.weight: 9 is not within 10 and 1000";
@@ -429,9 +429,9 @@ fn network_is_of_v1() {
         Version::V2,
         json,
         &[
-            "linux.resources.network.classID: cgroup v2 has nothing like it",
-            "linux.resources.network.priorities[0]: cgroup v2 has nothing like it",
-            "linux.resources.network.priorities[1]: cgroup v2 has nothing like it",
+            "linux.resources.network.classID: this host's cgroup v2 has nothing like it",
+            "linux.resources.network.priorities[0]: this host's cgroup v2 has nothing like it",
+            "linux.resources.network.priorities[1]: this host's cgroup v2 has nothing like it",
         ],
     );
     check_json(
@@ -496,8 +496,8 @@ fn memory_rest() {
         Version::V2,
         json,
         &[
-            "linux.resources.memory.kernel: cgroup v2 has nothing like it",
-            "linux.resources.memory.kernelTCP: cgroup v2 has nothing like it",
+            "linux.resources.memory.kernel: this host's cgroup v2 has nothing like it",
+            "linux.resources.memory.kernelTCP: this host's cgroup v2 has nothing like it",
         ],
     );
     let json = r#"{"memory":{"kernel":-1,"useHierarchy":true,"limit":9,"checkBeforeUpdate":true}}"#;
@@ -519,8 +519,8 @@ fn real_time_is_of_v1() {
         Version::V2,
         json,
         &[
-            "linux.resources.cpu.realtimePeriod: cgroup v2 has nothing like it",
-            "linux.resources.cpu.realtimeRuntime: cgroup v2 has nothing like it",
+            "linux.resources.cpu.realtimePeriod: this host's cgroup v2 has nothing like it",
+            "linux.resources.cpu.realtimeRuntime: this host's cgroup v2 has nothing like it",
         ],
     );
 }
