@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::requirements::{Requirement, Version};
+use crate::requirements::{Proof, Requirement, Version};
 use crate::suite::{NEEDS_V1, NEEDS_V2};
 
 /// What a test gave.
@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
 /// What a runtime does about a requirement.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
-    /// pass, fail, deviates, skip or n/a.
+    /// pass, fail, deviates, skip, n/a, or a dash if there are no tests.
     pub word: &'static str,
     /// Which tests, and why; empty if there is nothing to say.
     pub note: String,
@@ -51,7 +51,7 @@ fn is_view(reason: &str) -> bool {
     [NEEDS_V1, NEEDS_V2].contains(&reason)
 }
 
-/// Judges a requirement that has tests: the worst of them counts. A runtime is not blamed for what is newer than
+/// Judges a requirement by its tests: the worst of them counts. A runtime is not blamed for what is newer than
 /// the specification it claims; that it passes all the same is worth telling.
 pub(crate) fn judge(
     requirement: &Requirement,
@@ -59,6 +59,9 @@ pub(crate) fn judge(
     outcomes: &BTreeMap<String, Outcome>,
     spec: Option<Version>,
 ) -> Cell {
+    if matches!(requirement.proof, Proof::None(_)) {
+        return plain("–");
+    }
     let own = tests.iter().filter(|test| requirement.owns(test));
     // A test without a result did not end.
     let of = |test| outcomes.get(test).unwrap_or(&Outcome::Fail);
@@ -71,16 +74,18 @@ pub(crate) fn judge(
         _ => ("skip", 3),
     };
     if word != "pass" && spec.is_some_and(|spec| spec < requirement.since) {
-        return Cell {
-            word: "n/a",
-            note: String::new(),
-        };
+        return plain("n/a");
     }
     let reported = told.iter().filter(|entry| entry.1.rank() == reported);
     Cell {
         word,
         note: note(reported.copied()),
     }
+}
+
+fn plain(word: &'static str) -> Cell {
+    let note = String::new();
+    Cell { word, note }
 }
 
 /// The tests by their reasons, in the order of the first of each.

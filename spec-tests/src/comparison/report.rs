@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cells::judge;
+use super::cells::{Cell, judge};
 use super::examine::Examined;
 use crate::chapters;
 use crate::requirements::{PARTS, Proof, Requirement, all};
@@ -29,30 +29,20 @@ examine another runtime.
 - **–**: there is no test, for the reason beside the requirement.
 ";
 
+/// A requirement with the cell of each runtime.
+type Row = (&'static Requirement, Vec<Cell>);
+
 /// Everything, from the title to the last note.
 pub(crate) fn write(runtimes: &[Examined]) -> String {
     let tests: Vec<String> = chapters::all().iter().map(|case| case.name()).collect();
+    let cells = |row| -> Vec<Cell> {
+        let cells = runtimes.iter();
+        let cells = cells.map(|runtime| judge(row, &tests, &runtime.outcomes, runtime.spec));
+        cells.collect()
+    };
+    let rows: Vec<Row> = all().map(|row| (row, cells(row))).collect();
     let mut notes = Vec::new();
-    let mut tables = String::new();
-    let mut counts = vec![[0; WORDS.len()]; runtimes.len()];
-    for (title, rows) in PARTS {
-        tables += &format!("\n## {title}\n\n{}", heading(runtimes));
-        for row in *rows {
-            tables += &asked(row);
-            for (runtime, count) in runtimes.iter().zip(&mut counts) {
-                tables += &match row.proof {
-                    Proof::None(_) => " – |".to_owned(),
-                    Proof::Tests(_) => {
-                        let cell = judge(row, &tests, &runtime.outcomes, runtime.spec);
-                        let place = WORDS.iter().position(|word| *word == cell.word);
-                        place.into_iter().for_each(|place| count[place] += 1);
-                        format!(" {}{} |", cell.word, reference(&mut notes, cell.note))
-                    }
-                };
-            }
-            tables.push('\n');
-        }
-    }
+    let tables = tables(runtimes, &rows, &mut notes);
     let suites = runtimes.iter().flat_map(|runtime| &runtime.suites);
     let suites: String = suites.map(|line| format!("    {line}\n")).collect();
     let notes = notes.iter().enumerate();
@@ -61,19 +51,36 @@ pub(crate) fn write(runtimes: &[Examined]) -> String {
         .collect();
     format!(
         "{ABOUT}\n{}\n{}{tables}\n## The runs\n\n{suites}\n## Notes\n\n{notes}",
-        summary(runtimes, &counts),
+        summary(runtimes, &rows),
         layouts(runtimes)
     )
 }
 
-/// `[^3]`, of a note that is kept once.
-fn reference(notes: &mut Vec<String>, note: String) -> String {
-    if note.is_empty() {
-        return note;
+/// A table for each part, in the order of the rows.
+fn tables(runtimes: &[Examined], rows: &[Row], notes: &mut Vec<String>) -> String {
+    let mut text = String::new();
+    let mut rows = rows.iter();
+    for (title, part) in PARTS {
+        text += &format!("\n## {title}\n\n{}", heading(runtimes));
+        for (row, cells) in rows.by_ref().take(part.len()) {
+            text += &asked(row);
+            for cell in cells {
+                text += &format!(" {}{} |", cell.word, reference(notes, &cell.note));
+            }
+            text.push('\n');
+        }
     }
-    let place = notes.iter().position(|known| *known == note);
+    text
+}
+
+/// `[^3]`, of a note that is kept once.
+fn reference(notes: &mut Vec<String>, note: &str) -> String {
+    if note.is_empty() {
+        return String::new();
+    }
+    let place = notes.iter().position(|known| known == note);
     let place = place.unwrap_or_else(|| {
-        notes.push(note);
+        notes.push(note.to_owned());
         notes.len() - 1
     });
     format!("[^{}]", place + 1)
@@ -110,24 +117,40 @@ fn asked(row: &Requirement) -> String {
     format!("| `{}` | {place} | {}{untested} |", row.id, row.wording)
 }
 
-fn summary(runtimes: &[Examined], counts: &[[usize; WORDS.len()]]) -> String {
-    let total = all().count();
-    let untested = all()
-        .filter(|row| matches!(row.proof, Proof::None(_)))
-        .count();
-    let tested = total - untested;
+/// How many cells of each kind; what is beyond the specification is left out.
+fn summary(runtimes: &[Examined], rows: &[Row]) -> String {
+    let (asked, beyond): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| !row.0.section.is_empty());
+    let without = asked
+        .iter()
+        .filter(|row| matches!(row.0.proof, Proof::None(_)));
+    let without = without.count();
     let mut text = format!(
-        "{total} requirements: {tested} with tests, {untested} without, each with its reason.\n\n|  | claims | {} |\n{}|\n",
+        "{} requirements of the specification: {} with tests, {without} without, each with its reason. \
+        The {} rows of the last table are not counted below.\n\n|  | claims | {} |\n{}|\n",
+        asked.len(),
+        asked.len() - without,
+        beyond.len(),
         WORDS.join(" | "),
         "|---".repeat(2 + WORDS.len())
     );
-    for (runtime, count) in runtimes.iter().zip(counts) {
+    for (column, runtime) in runtimes.iter().enumerate() {
         let claims = runtime.spec.map_or_else(
             || "–".to_owned(),
             |(major, minor, patch)| format!("{major}.{minor}.{patch}"),
         );
-        let count = count.map(|number| number.to_string()).join(" | ");
-        text += &format!("| {} | {claims} | {count} |\n", title(runtime));
+        let count = |word: &&str| {
+            asked
+                .iter()
+                .filter(|row| row.1[column].word == *word)
+                .count()
+        };
+        let counts: Vec<String> = WORDS.iter().map(|word| count(word).to_string()).collect();
+        text += &format!(
+            "| {} | {claims} | {} |\n",
+            title(runtime),
+            counts.join(" | ")
+        );
     }
     text
 }
@@ -160,7 +183,7 @@ mod tests {
         let mut notes = Vec::new();
         let mut numbers = Vec::new();
         for note in ["a", "", "b", "a"] {
-            numbers.push(reference(&mut notes, note.to_owned()));
+            numbers.push(reference(&mut notes, note));
         }
         assert_eq!(numbers, ["[^1]", "", "[^2]", "[^1]"]);
     }

@@ -41,6 +41,8 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("process.terminal.socket", "", V1_0_0, "a terminal and --console-socket go together", &["process.terminal.without-socket-is-refused", "process.terminal.socket-without-terminal-is-refused"]),
     required("linux.sysctl.slashes", "", V1_0_0, "sysctl names with slashes", &["linux.sysctl.slashes"]),
     required("mounts.cgroup", "", V1_0_0, "mounts of the type cgroup, of either version", &["mounts.cgroup.*"]),
+    required("mounts.overlay", "", V1_0_0, "overlays of many layers", &["mounts.overlay.*"]),
+    required("mounts.proc", "", V1_0_0, "no link leads a mount into /proc", &["mounts.destination.link-into-proc"]),
     required("mounts.tmpfs.mode", "", V1_0_0, "a tmpfs takes the mode of the directory it covers", &["mounts.tmpfs.takes-the-directorys-mode"]),
     required("hooks.descendants", "", V1_0_0, "what a hook started dies with it", &["hooks.createRuntime.timeout.kills-descendants", "hooks.createContainer.timeout.kills-descendants"]),
     required("hooks.startContainer.env", "", V1_0_0, "without an environment of its own, the process's", &["hooks.startContainer.process-environment"]),
