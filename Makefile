@@ -14,6 +14,9 @@ TOOLS  := target/$(TARGET)/release
 PREFIX ?= /usr/local
 RUNC   ?= runc
 CRUN   ?= crun
+# More columns of the conformance report: name=path, separated by commas.
+RUNTIMES ?=
+COMMA  := ,
 export LIBSECCOMP_LINK_TYPE ?= static
 export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
@@ -22,7 +25,7 @@ TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-too
 DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker bench soak check fuzz \
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker conformance bench soak check fuzz \
 	packages-build packages-test packages-docker clean
 
 build: packages-build
@@ -57,6 +60,12 @@ test-robust: build build-spec
 test-docker: build build-spec packages-test packages-docker
 	$(TOOLS)/docker-tests --runtime $(CURDIR)/bin/longshore
 	$(TOOLS)/docker-tests --runtime "$$(command -v $(RUNC))"
+
+# Examines longshore, runc and crun, which takes some minutes, and writes the table.
+conformance: build build-spec packages-test
+	$(TOOLS)/conformance --output docs/conformance.md --results target/conformance \
+	    --runtime longshore=$(CURDIR)/bin/longshore --runtime runc="$$(command -v $(RUNC))" --runtime crun="$$(command -v $(CRUN))" \
+	    $(foreach runtime,$(subst $(COMMA), ,$(RUNTIMES)),--runtime $(runtime))
 
 bench: build packages-test
 	cargo build --release --locked -p longshore-benches

@@ -24,6 +24,8 @@ const TIME: &str = "1.8 fails with a time namespace";
 const WORDS: &str = "has its own words";
 const SIZE: &str = "sets the size when the program runs already";
 const AFRESH: &str = "gives an added process little of what the container's own has";
+const IGNORES: &str = "runs all the same";
+const CGROUP: &str = "does not heed --cgroup on cgroup v1";
 
 const CRUN: Known = &[
     (
@@ -132,6 +134,36 @@ const CRUN: Known = &[
         "exec.detach.pid-file.is-whole",
         "leaves the process running",
     ),
+    ("process.env.home.not-found", "sets none then"),
+    (
+        "baseline.signals.caller-ignores-libcs-own",
+        "leaves them as the caller had them",
+    ),
+    (
+        "linux.seccomp.listenerPath.state",
+        "tells a version of its own",
+    ),
+    (
+        "linux.seccomp.listenerPath.closed-after-the-state",
+        "keeps the connection open",
+    ),
+    ("linux.seccomp.listenerPath.exec", "tells pid 0"),
+    (
+        "linux.seccomp.listenerPath.ignored-without-notify",
+        "connects in any case",
+    ),
+    ("errors.linux.seccomp.notify-without-listenerPath", ACCEPTS),
+    (
+        "hooks.startContainer.process-environment",
+        "gives none of it",
+    ),
+    ("exec.process-file.duplicate-name", "takes it"),
+    ("exec.cgroup.controllers", CGROUP),
+    ("exec.cgroup.refused", CGROUP),
+    ("rootless.limits.refused", IGNORES),
+    ("rootless.no.refused", IGNORES),
+    ("rootless.additionalGids.refused", IGNORES),
+    ("list.owner-without-a-name", "names another owner"),
 ];
 
 const LONGSHORE: Known = &[];

@@ -4,13 +4,15 @@
 //! container then shows from inside and outside. `spec-tests` is conformance:
 //! tables, one file per chapter of the runtime specification, under
 //! `chapters/`. `robustness` is what happens when things go wrong, under `robust/`.
-//! `docker-tests` is the runtime under a dockerd, under `engines/`.
+//! `docker-tests` is the runtime under a dockerd, under `engines/`. `conformance` runs
+//! `spec-tests` on several runtimes and tells by requirement what they did.
 #![deny(unsafe_code)]
 
 mod agent;
 mod cgroups;
 mod chapters;
 mod command;
+mod comparison;
 mod config;
 mod engines;
 mod holder;
@@ -18,6 +20,7 @@ mod known;
 mod leak;
 mod onlooker;
 mod property;
+mod requirements;
 mod robust;
 mod rootfs;
 mod runtime;
@@ -33,6 +36,12 @@ use std::process::ExitCode;
 #[must_use]
 pub fn conformance() -> ExitCode {
     command::run(chapters::all(), || Ok(()))
+}
+
+/// The program `conformance`.
+#[must_use]
+pub fn compare() -> ExitCode {
+    comparison::run()
 }
 
 /// The program `robustness`.

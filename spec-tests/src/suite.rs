@@ -22,6 +22,15 @@ pub(crate) enum Stop {
     Fail(String),
     /// It can't be told here, and why.
     Skip(String),
+    /// The runtime is known to do something else.
+    Deviates(Deviation),
+}
+
+/// A known deviation, whether or not it showed.
+#[derive(Debug)]
+pub(crate) struct Deviation {
+    reason: &'static str,
+    seen: bool,
 }
 
 /// What a step of a test gives.
@@ -42,6 +51,11 @@ macro_rules! ensure {
     };
 }
 pub(crate) use ensure;
+
+/// Why a test is skipped in the other cgroup layout.
+pub(crate) const NEEDS_V1: &str = "needs the cgroup v1 hierarchies";
+/// The same, of the tests for cgroup2.
+pub(crate) const NEEDS_V2: &str = "needs --cgroup2-view";
 
 /// The cgroup layout that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,10 +215,8 @@ impl Suite {
 
     fn judge(&self, case: &dyn Case) -> Check {
         match (case.view(), cgroups::unified()) {
-            (View::V1, true) => {
-                return Err(Stop::Skip("needs the cgroup v1 hierarchies".to_owned()));
-            }
-            (View::V2, false) => return Err(Stop::Skip("needs --cgroup2-view".to_owned())),
+            (View::V1, true) => return Err(Stop::Skip(NEEDS_V1.to_owned())),
+            (View::V2, false) => return Err(Stop::Skip(NEEDS_V2.to_owned())),
             _ => {}
         }
         let beside = case
@@ -216,11 +228,12 @@ impl Suite {
             .or_else(|| known::elsewhere(&self.runtime.name, &case.name()));
         match (case.check(self), known) {
             // A known deviation never counts as a pass: the table may be out of date.
-            (Ok(()), Some(reason)) => Err(Stop::Skip(format!(
-                "known deviation, not seen this time: {reason}"
-            ))),
+            (Ok(()), Some(reason)) => Err(Stop::Deviates(Deviation {
+                reason,
+                seen: false,
+            })),
             (Err(Stop::Fail(_)), Some(reason)) => {
-                Err(Stop::Skip(format!("known deviation: {reason}")))
+                Err(Stop::Deviates(Deviation { reason, seen: true }))
             }
             (result, _) => result,
         }
@@ -230,14 +243,19 @@ impl Suite {
         // A panicking printer would poison the lock; the numbers stay usable.
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         let (word, why) = match result {
-            Ok(()) => ("pass", ""),
-            Err(Stop::Fail(why)) => ("fail", why.as_str()),
-            Err(Stop::Skip(why)) => ("skip", why.as_str()),
+            Ok(()) => ("pass", String::new()),
+            Err(Stop::Fail(why)) => ("fail", why.clone()),
+            Err(Stop::Skip(why)) => ("skip", why.clone()),
+            Err(Stop::Deviates(known)) => ("skip", known.to_string()),
+        };
+        let deviation = match result {
+            Err(Stop::Deviates(known)) => Some(known.reason),
+            _ => None,
         };
         match result {
             Ok(()) => tally.passed += 1,
             Err(Stop::Fail(_)) => tally.failed += 1,
-            Err(Stop::Skip(_)) => tally.skipped += 1,
+            Err(Stop::Skip(_) | Stop::Deviates(_)) => tally.skipped += 1,
         }
         let number = tally.passed + tally.failed + tally.skipped;
         println!(
@@ -247,7 +265,8 @@ impl Suite {
                 number,
                 name,
                 word,
-                why,
+                why: &why,
+                deviation,
                 took
             }
         );
@@ -260,7 +279,19 @@ struct Line<'a> {
     name: &'a str,
     word: &'a str,
     why: &'a str,
+    deviation: Option<&'static str>,
     took: Duration,
+}
+
+impl fmt::Display for Deviation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unseen = if self.seen {
+            ""
+        } else {
+            ", not seen this time"
+        };
+        write!(out, "known deviation{unseen}: {}", self.reason)
+    }
 }
 
 impl fmt::Display for Line<'_> {
@@ -275,7 +306,7 @@ impl fmt::Display for Line<'_> {
         let millis = self.took.as_millis();
         match (self.format, *word) {
             (Format::Json, _) => {
-                let object = json!({ "name": name, "result": word, "reason": why, "milliseconds": u64::try_from(millis).unwrap_or(0) });
+                let object = json!({ "name": name, "result": word, "reason": why, "deviation": self.deviation, "milliseconds": u64::try_from(millis).unwrap_or(0) });
                 write!(out, "{object}")
             }
             (Format::Tap, "pass") => write!(out, "ok {number} - {name}"),

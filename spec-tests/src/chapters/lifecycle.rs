@@ -36,6 +36,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("lifecycle.create.invalid-ids", invalid_ids),
     scenario("lifecycle.start.twice", start_twice).deviates(CRUN_WORDS),
     scenario("lifecycle.start.stopped", start_stopped).deviates(CRUN_WORDS),
+    scenario("lifecycle.start.without-process", without_process),
     scenario("lifecycle.unknown-id", unknown_id),
     scenario("lifecycle.kill.stopped", kill_stopped).deviates(CRUN_WORDS),
     scenario("lifecycle.kill.signals", kill_signals),
@@ -193,6 +194,16 @@ fn start_stopped(scene: &mut Scene<'_>) -> Check {
         &scene.verb("start")?,
         "cannot start a container that has stopped",
     )
+}
+
+/// Create may succeed without a process; the next one may not.
+fn without_process(scene: &mut Scene<'_>) -> Check {
+    strip(&mut scene.config, "/process");
+    if scene.try_create()?.ok() {
+        let ran = scene.verb("start")?;
+        ensure!(!ran.ok(), "started: {}", ran.story());
+    }
+    Ok(())
 }
 
 fn unknown_id(scene: &mut Scene<'_>) -> Check {

@@ -33,8 +33,8 @@ mod seccomp_notify;
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
 
-/// All tests, chapter by chapter.
-pub(crate) fn all() -> Vec<&'static dyn Case> {
+/// The tests of one property each.
+pub(crate) fn properties() -> Vec<&'static dyn Case> {
     const PROPERTIES: &[&[Property]] = &[
         root::PROPERTIES,
         mounts::PROPERTIES,
@@ -48,6 +48,11 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         seccomp::PROPERTIES,
         hook_kinds::PROPERTIES,
     ];
+    cases(PROPERTIES)
+}
+
+/// All tests, chapter by chapter.
+pub(crate) fn all() -> Vec<&'static dyn Case> {
     const SCENARIOS: &[&[Scenario]] = &[
         mount_points::SCENARIOS,
         process::SCENARIOS,
@@ -74,7 +79,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         rootless::SCENARIOS,
     ];
     [
-        cases(PROPERTIES),
+        properties(),
         cases(SCENARIOS),
         cases(&[errors::CONFIGS]),
         cases(&[exec::ADDED]),

@@ -27,7 +27,28 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         "1.1 sets it on the old root, whose clone is made private again",
     )]),
     scenario("mounts.options.table", option_table),
+    scenario("mounts.options.symfollow", follow_links)
+        .deviates(&[("crun", "knows neither symfollow nor nosymfollow")]),
+    scenario("mounts.destination.relative", relative),
 ];
+
+/// Links on a filesystem are followed, unless nosymfollow is given.
+fn follow_links(scene: &mut Scene<'_>) -> Check {
+    for (place, option) in [("/yes", "symfollow"), ("/no", "nosymfollow")] {
+        mount(&mut scene.config, place, "tmpfs", "tmpfs", &[option]);
+    }
+    scene.script("for d in /yes /no; do echo $d > $d/file; ln -s file $d/link; done; cat /yes/link; ! cat /no/link");
+    let ran = scene.run()?.must()?;
+    ensure!(ran.stdout == "/yes\n", "followed: {:?}", ran.stdout);
+    Ok(())
+}
+
+fn relative(scene: &mut Scene<'_>) -> Check {
+    mount(&mut scene.config, "new/place", "tmpfs", "tmpfs", &[]);
+    scene.script("grep ' /new/place ' /proc/mounts");
+    scene.run()?.must()?;
+    Ok(())
+}
 
 /// An absolute link in the root means a place in the root, never on the host.
 fn symlink_inside(scene: &mut Scene<'_>) -> Check {
