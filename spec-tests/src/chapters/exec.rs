@@ -163,7 +163,11 @@ pub(crate) const ADDED: &[Added] = &[
     .with(|config| {
         let limit = json!({ "type": "RLIMIT_NOFILE", "soft": 300, "hard": 400 });
         set(config, "/process/rlimits", json!([limit]));
-    }),
+    })
+    .deviates(&[(
+        "runc",
+        "1.1 now and then raises the soft limit of files to the hard one",
+    )]),
     added("exec.process.user.umask", &[], "umask", "0027")
         .deviates(UMASK)
         .with(|config| set(config, "/process/user/umask", json!(0o027))),

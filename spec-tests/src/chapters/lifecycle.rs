@@ -31,7 +31,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("lifecycle.round", round),
     scenario("lifecycle.create.program-does-not-run", not_yet),
     scenario("lifecycle.create.config-is-read-once", read_once),
-    scenario("lifecycle.create.without-process", without_process).deviates(NEEDS_PROCESS),
+    scenario("lifecycle.create.without-process", create_without_process).deviates(NEEDS_PROCESS),
     scenario("lifecycle.create.same-id", same_id),
     scenario("lifecycle.create.invalid-ids", invalid_ids),
     scenario("lifecycle.start.twice", start_twice).deviates(CRUN_WORDS),
@@ -60,7 +60,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// config.md#process: optional for create, required for start.
-fn without_process(scene: &mut Scene<'_>) -> Check {
+fn create_without_process(scene: &mut Scene<'_>) -> Check {
     strip(&mut scene.config, "/process");
     scene.create()?;
     scene.must_be("created")?;
@@ -196,7 +196,7 @@ fn start_stopped(scene: &mut Scene<'_>) -> Check {
     )
 }
 
-/// Create may succeed without a process; the next one may not.
+/// Whatever create says of it, it may not be started.
 fn without_process(scene: &mut Scene<'_>) -> Check {
     strip(&mut scene.config, "/process");
     if scene.try_create()?.ok() {

@@ -6,7 +6,6 @@ const NO_TEST: &str = "no test yet";
 const SCHEDULER: &str = "no test yet; needs a kernel and limits that allow the policies";
 const LSM: &str = "needs a host with AppArmor";
 const SELINUX: &str = "needs a host with SELinux";
-const IDMAP: &str = "no test yet; needs a filesystem that can be mapped";
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const CONFIG: &[Requirement] = &[
@@ -31,11 +30,11 @@ pub(crate) const CONFIG: &[Requirement] = &[
     required("mounts.options.tmpcopyup", "config.md#linux-mount-options", V1_1_0, "a tmpfs starts with what it covers", &["mounts.tmpfs.tmpcopyup.*"]),
     required("mounts.options.symfollow", "config.md#linux-mount-options", V1_1_0, "symfollow and nosymfollow", &["mounts.options.symfollow"]),
     untested("mounts.options.rnosymfollow", "config.md#linux-mount-options", V1_1_0, "rsymfollow and rnosymfollow, of a tree", NO_TEST),
-    untested("mounts.options.idmap", "config.md#linux-mount-options", V1_2_0, "idmap maps a mount, ridmap a tree", IDMAP),
-    untested("mounts.uidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's user ids are mapped", IDMAP),
-    untested("mounts.gidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's group ids are mapped", IDMAP),
+    required("mounts.options.idmap", "config.md#linux-mount-options", V1_2_0, "idmap maps a mount, ridmap a tree", &["mounts.options.idmap", "mounts.options.ridmap"]),
+    required("mounts.uidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's user ids are mapped", &["mounts.uidMappings", "mounts.uidMappings.without-the-word"]),
+    required("mounts.gidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's group ids are mapped", &["mounts.uidMappings"]),
 
-    required("process.missing", "config.md#process", V1_0_0, "may be missing at create; start without it is an error", &["lifecycle.start.without-process"]),
+    required("process.missing", "config.md#process", V1_0_0, "may be missing at create; start without it is an error", &["lifecycle.start.without-process", "lifecycle.create.without-process", "lifecycle.run.without-process"]),
     required("process.terminal", "config.md#process", V1_0_0, "a pseudo-terminal becomes the standard streams", &["process.terminal.socket", "process.terminal.isatty", "process.terminal.controlling", "process.terminal.foreground"]),
     required("process.consoleSize.height", "config.md#process", V1_0_0, "rows of the terminal", &["process.terminal.consoleSize"]),
     required("process.consoleSize.width", "config.md#process", V1_0_0, "columns of the terminal", &["process.terminal.consoleSize"]),
@@ -56,18 +55,18 @@ pub(crate) const CONFIG: &[Requirement] = &[
     required("process.capabilities.unknown", "config.md#linux-process", V1_1_0, "one that can't be granted is a warning", &["process.capabilities.unknown-is-no-error"]),
     required("process.noNewPrivileges", "config.md#linux-process", V1_0_0, "the process can't gain privileges", &["process.noNewPrivileges"]),
     required("process.oomScoreAdj", "config.md#linux-process", V1_0_0, "the score is set, and untouched if absent", &["process.oomScoreAdj", "baseline.oom-score-untouched"]),
-    untested("process.scheduler.policy", "config.md#linux-process", V1_1_0, "the scheduling policy", SCHEDULER),
-    untested("process.scheduler.nice", "config.md#linux-process", V1_1_0, "the nice value", SCHEDULER),
+    required("process.scheduler.policy", "config.md#linux-process", V1_1_0, "the scheduling policy", &["process.scheduler", "exec.process.scheduler"]),
+    required("process.scheduler.nice", "config.md#linux-process", V1_1_0, "the nice value", &["process.scheduler"]),
     untested("process.scheduler.priority", "config.md#linux-process", V1_1_0, "the static priority", SCHEDULER),
-    untested("process.scheduler.flags", "config.md#linux-process", V1_1_0, "flags of sched_setattr(2)", SCHEDULER),
+    required("process.scheduler.flags", "config.md#linux-process", V1_1_0, "flags of sched_setattr(2)", &["process.scheduler.flags"]),
     untested("process.scheduler.runtime", "config.md#linux-process", V1_1_0, "runtime of the deadline policy", SCHEDULER),
     untested("process.scheduler.deadline", "config.md#linux-process", V1_1_0, "deadline of the deadline policy", SCHEDULER),
     untested("process.scheduler.period", "config.md#linux-process", V1_1_0, "period of the deadline policy", SCHEDULER),
     untested("process.selinuxLabel", "config.md#linux-process", V1_0_0, "the SELinux label of the process", SELINUX),
-    untested("process.ioPriority.class", "config.md#linux-process", V1_1_0, "the I/O scheduling class", NO_TEST),
-    untested("process.ioPriority.priority", "config.md#linux-process", V1_1_0, "the priority in the class", NO_TEST),
-    untested("process.execCPUAffinity.initial", "config.md#linux-process", V1_2_1, "CPUs of an added process before it enters the cgroup", NO_TEST),
-    untested("process.execCPUAffinity.final", "config.md#linux-process", V1_2_1, "CPUs of an added process afterwards", NO_TEST),
+    required("process.ioPriority.class", "config.md#linux-process", V1_1_0, "the I/O scheduling class", &["process.ioPriority"]),
+    required("process.ioPriority.priority", "config.md#linux-process", V1_1_0, "the priority in the class", &["process.ioPriority"]),
+    required("process.execCPUAffinity.initial", "config.md#linux-process", V1_2_1, "CPUs of an added process before it enters the cgroup", &["exec.process.execCPUAffinity.initial", "process.execCPUAffinity.not-for-init"]),
+    required("process.execCPUAffinity.final", "config.md#linux-process", V1_2_1, "CPUs of an added process afterwards", &["exec.process.execCPUAffinity.final"]),
     required("process.user.uid", "config.md#posix-platform-user", V1_0_0, "the user id, in the container's namespace", &["process.user.uid"]),
     required("process.user.gid", "config.md#posix-platform-user", V1_0_0, "the group id, in the container's namespace", &["process.user.gid"]),
     required("process.user.umask", "config.md#posix-platform-user", V1_0_2, "the file mode mask", &["process.user.umask", "baseline.umask"]),

@@ -6,7 +6,6 @@ const NO_TEST: &str = "no test yet";
 const NET_DEVICES: &str = "no test yet; longshore does not have it";
 const RDT: &str = "needs a host with resctrl, that is a processor with RDT";
 const MONITORING: &str = "needs a host with resctrl; 1.3.0 removed it again";
-const NUMA: &str = "no test yet; needs a kernel with NUMA to see more than one node";
 const KMEM: &str = "not recommended; the kernel no longer has it";
 
 #[rustfmt::skip] // a table: one row, one line
@@ -46,7 +45,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     untested("linux.netDevices.name", "config-linux.md#network-devices", V1_3_0, "a device moves into the container, and is renamed", NET_DEVICES),
 
     required("linux.cgroupsPath", "config-linux.md#cgroups-path", V1_0_0, "where the container's cgroups are", &["linux.cgroupsPath.*"]),
-    untested("linux.cgroup-ownership", "config-linux.md#cgroup-ownership", V1_1_0, "who owns a delegated cgroup2 directory", NO_TEST),
+    required("linux.cgroup-ownership", "config-linux.md#cgroup-ownership", V1_1_0, "who owns a delegated cgroup2 directory", &["linux.cgroupsPath.owner"]),
     required("linux.resources.devices.allow", "config-linux.md#allowed-device-list", V1_0_0, "allowed or denied, in the listed order", &["linux.resources.devices.*"]),
     required("linux.resources.devices.type", "config-linux.md#allowed-device-list", V1_0_0, "c, b or a, which is all", &["linux.resources.devices.list", "linux.resources.devices.deny"]),
     required("linux.resources.devices.major", "config-linux.md#allowed-device-list", V1_0_0, "the major number; all if absent", &["linux.resources.devices.list", "linux.resources.devices.deny", "linux.resources.devices.allow"]),
@@ -87,7 +86,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.resources.network.priorities.name", "config-linux.md#network", V1_0_0, "an interface", &["linux.resources.network.priorities"]),
     required("linux.resources.network.priorities.priority", "config-linux.md#network", V1_0_0, "the priority on it", &["linux.resources.network.priorities"]),
     required("linux.resources.pids.limit", "config-linux.md#pids", V1_0_0, "how many processes", &["linux.resources.pids.limit.*"]),
-    untested("linux.resources.pids.limit.zero", "config-linux.md#pids", V1_3_0, "none is a limit too", NO_TEST),
+    required("linux.resources.pids.limit.zero", "config-linux.md#pids", V1_3_0, "none is a limit too", &["linux.resources.pids.limit.zero"]),
     required("linux.resources.rdma.hcaHandles", "config-linux.md#rdma", V1_0_2, "handles of an RDMA device", &["linux.resources.rdma"]),
     untested("linux.resources.rdma.hcaObjects", "config-linux.md#rdma", V1_0_2, "objects of an RDMA device", "needs a host with an RDMA device"),
     required("linux.resources.unified", "config-linux.md#unified", V1_1_0, "files of cgroup2, by name; one that can't be written is an error", &["linux.resources.unified.*"]),
@@ -100,9 +99,9 @@ pub(crate) const LINUX: &[Requirement] = &[
     untested("linux.intelRdt.enableCMT", "config-linux.md#intelrdt", V1_1_0, "monitoring of the cache", MONITORING),
     untested("linux.intelRdt.enableMBM", "config-linux.md#intelrdt", V1_1_0, "monitoring of memory bandwidth", MONITORING),
     untested("linux.intelRdt.enableMonitoring", "config-linux.md#intelrdt", V1_3_0, "a monitoring group of the container's own", RDT),
-    untested("linux.memoryPolicy.mode", "config-linux.md#memory-policy", V1_3_0, "the NUMA memory policy", NUMA),
-    untested("linux.memoryPolicy.nodes", "config-linux.md#memory-policy", V1_3_0, "the nodes it is about", NUMA),
-    untested("linux.memoryPolicy.flags", "config-linux.md#memory-policy", V1_3_0, "its flags", NUMA),
+    required("linux.memoryPolicy.mode", "config-linux.md#memory-policy", V1_3_0, "the NUMA memory policy", &["linux.memoryPolicy"]),
+    required("linux.memoryPolicy.nodes", "config-linux.md#memory-policy", V1_3_0, "the nodes it is about", &["linux.memoryPolicy"]),
+    required("linux.memoryPolicy.flags", "config-linux.md#memory-policy", V1_3_0, "its flags", &["linux.memoryPolicy"]),
 
     required("linux.sysctl", "config-linux.md#sysctl", V1_0_0, "parameters of the container's namespaces, and of no others", &["linux.sysctl.ipc", "linux.sysctl.user", "linux.sysctl.network", "linux.sysctl.read-only", "errors.linux.sysctl.*"]),
     required("linux.seccomp.defaultAction", "config-linux.md#seccomp", V1_0_0, "what happens to calls without a rule", &["linux.seccomp.defaultAction"]),
@@ -124,6 +123,6 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.maskedPaths", "config-linux.md#masked-paths", V1_0_0, "can't be read inside", &["linux.maskedPaths.*"]),
     required("linux.readonlyPaths", "config-linux.md#readonly-paths", V1_0_0, "can't be written inside", &["linux.readonlyPaths.*"]),
     untested("linux.mountLabel", "config-linux.md#mount-label", V1_0_0, "the SELinux label of mounts", "needs a host with SELinux"),
-    untested("linux.personality.domain", "config-linux.md#personality", V1_0_2, "the execution domain", NO_TEST),
+    required("linux.personality.domain", "config-linux.md#personality", V1_0_2, "the execution domain", &["linux.personality", "exec.linux.personality"]),
     untested("linux.personality.flags", "config-linux.md#personality", V1_0_2, "no flag is defined yet", NO_TEST),
 ];

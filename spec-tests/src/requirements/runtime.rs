@@ -31,7 +31,7 @@ pub(crate) const RUNTIME: &[Requirement] = &[
 
     required("file-descriptors", "runtime-linux.md#file-descriptors", V1_0_0, "only the standard streams stay open", &["baseline.fds.no-leak", "lifecycle.create.stdio-is-inherited"]),
     required("dev-symlinks", "runtime-linux.md#dev-symbolic-links", V1_0_0, "/dev/fd, /dev/stdin, /dev/stdout and /dev/stderr", &["runtime-linux.dev-symlinks"]),
-    untested("features", "features.md", V1_1_0, "a runtime may tell its features as JSON", "no test yet"),
+    required("features", "features.md", V1_1_0, "a runtime may tell its features as JSON", &["features.*"]),
 ];
 
 /// What the specification leaves open, and the engines that call runc expect.
