@@ -29,7 +29,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip(config, "/process/scheduler"),
         probe: SCHEDULING,
         expect: Expect::Is("7 3"),
-        known: RUNC,
+        known: OLD,
         ..PROPERTY
     },
     Property {
@@ -42,7 +42,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip(config, "/process/scheduler/flags"),
         probe: CHILDS,
         expect: Expect::Is("-3 0\n0 0"),
-        known: RUNC,
+        known: OLD,
         ..PROPERTY
     },
     Property {

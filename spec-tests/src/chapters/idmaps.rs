@@ -9,7 +9,10 @@ use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
 use crate::suite::{Check, Known};
 
-const OLD: Known = &[("runc", "1.1 does not know it")];
+const OLD: Known = &[
+    ("runc", "1.1 does not know it"),
+    ("crun", "1.8 looks for a relative source elsewhere then"),
+];
 
 /// A file and, in a mount below, another; root's.
 fn source(scene: &mut Scene<'_>) -> Check {
