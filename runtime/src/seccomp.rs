@@ -122,7 +122,7 @@ fn compile_as(seccomp: &Seccomp, tree: bool) -> Result<Filter, Error> {
 /// Without the key, SPEC_ALLOW: what a filter costs by default since Linux
 /// 4.20, and what engines expect. An empty list is no flags.
 fn flags(seccomp: &Seccomp) -> Result<u32, Error> {
-    let notifies = notifies(seccomp);
+    let notifies = seccomp.notifies();
     let listener = if notifies { NEW_LISTENER } else { 0 };
     let Some(names) = seccomp.flags.as_deref() else {
         return Ok(names::SPEC_ALLOW | listener);
@@ -143,14 +143,6 @@ fn flags(seccomp: &Seccomp) -> Result<u32, Error> {
         };
     }
     Ok(flags | listener)
-}
-
-/// Is there anything that its agent would be asked?
-fn notifies(seccomp: &Seccomp) -> bool {
-    let rules = seccomp.syscalls.iter().map(|rule| &rule.action);
-    rules
-        .chain([&seccomp.default_action])
-        .any(|action| action == names::NOTIFY)
 }
 
 /// Would a call that the profile doesn't know be made, or asked about?

@@ -4,6 +4,7 @@
 use super::attributes;
 use super::mount_options::{MountOptions, ms};
 use super::raw::{Raw, capability_number};
+use super::resources::Seccomp;
 use super::{
     Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace,
     NamespaceKind, Process, Propagation, Rlimit, Root, Sysctl,
@@ -57,6 +58,8 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
     };
     let process = process(spec, problems);
     let root = root(spec, problems);
+    let filter = linux.seccomp().as_ref().map(seccomp);
+    let notifies = filter.as_ref().is_some_and(Seccomp::notifies);
     Config {
         root,
         mounts: mounts(spec, problems),
@@ -85,11 +88,11 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
             .map(|given| resources(given, raw, problems))
             .unwrap_or_default(),
         sysctls: sysctls(&linux, problems),
-        seccomp: linux.seccomp().as_ref().map(seccomp),
         seccomp_agent: linux
             .seccomp()
             .as_ref()
-            .and_then(|given| seccomp_agent(given, problems)),
+            .and_then(|given| seccomp_agent(given, notifies, problems)),
+        seccomp: filter,
         personality: attributes::personality(&linux, problems),
         memory_policy: attributes::memory_policy(&linux, problems),
         time_offsets: attributes::time_offsets(&linux, problems),

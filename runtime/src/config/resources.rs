@@ -147,6 +147,16 @@ pub(crate) struct Seccomp {
     pub(crate) syscalls: Vec<SyscallRule>,
 }
 
+impl Seccomp {
+    /// Is there anything that an agent would be asked?
+    pub(crate) fn notifies(&self) -> bool {
+        let rules = self.syscalls.iter().map(|rule| &rule.action);
+        rules
+            .chain([&self.default_action])
+            .any(|action| action == "SCMP_ACT_NOTIFY")
+    }
+}
+
 /// Who answers SCMP_ACT_NOTIFY: `linux.seccomp.listenerPath` and `listenerMetadata`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SeccompAgent {

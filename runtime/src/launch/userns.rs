@@ -52,7 +52,7 @@ pub(super) fn with_maps(
         let path = format!("/proc/{}/ns/user", stage1.pid);
         File::open(&path).map_err(|error| Error::system(format!("cannot open {path}"), error))
     });
-    drop(host); // its last word
+    let _ = pidfd::send_signal(stage1.pidfd.as_fd(), libc::SIGKILL); // it has nothing more to do
     let _ = pidfd::wait(stage1.pidfd.as_fd(), true, true); // reaped, or taken by somebody
     opened.map(OwnedFd::from)
 }

@@ -9,6 +9,7 @@ mod debian;
 mod devices;
 mod errors;
 mod exec;
+mod exec_added;
 mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
@@ -82,7 +83,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         properties(),
         cases(SCENARIOS),
         cases(&[errors::CONFIGS]),
-        cases(&[exec::ADDED]),
+        cases(&[exec_added::ADDED]),
     ]
     .concat()
 }

@@ -196,14 +196,10 @@ pub(super) fn seccomp(given: &oci::LinuxSeccomp) -> Seccomp {
 /// config-linux.md#seccomp: without SCMP_ACT_NOTIFY the path is ignored; metadata alone are an error.
 pub(super) fn seccomp_agent(
     given: &oci::LinuxSeccomp,
+    notifies: bool,
     problems: &mut Vec<Error>,
 ) -> Option<SeccompAgent> {
     const PATH: &str = "linux.seccomp.listenerPath";
-    let rules = given.syscalls().iter().flatten();
-    let notifies = rules
-        .map(oci::LinuxSyscall::action)
-        .chain([given.default_action()])
-        .any(|action| action == oci::LinuxSeccompAction::ScmpActNotify);
     let path = given.listener_path().as_deref().map(text);
     let path = path.filter(|path| !path.is_empty());
     let metadata = given.listener_metadata().clone();
