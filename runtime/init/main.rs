@@ -22,6 +22,7 @@ mod devices;
 mod filesystems;
 mod handshake;
 mod hooks;
+mod labels;
 mod listener;
 mod mounts;
 mod passwd;

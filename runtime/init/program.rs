@@ -91,6 +91,7 @@ details! {
     27 InsideProc "a link leads into /proc, where nothing may be mounted:",
     28 CopyUp "cannot copy what the directory holds:",
     29 Limit "cannot set a limit",
+    30 Label "the kernel refused it",
 }
 
 /// A value with a wire form.
@@ -423,6 +424,10 @@ operations! {
     55 IoPriority { value: u32 }
     56 MemoryPolicy { mode: u32, nodes: &'a [u8] }
     57 Personality { persona: u32 }
+    /// The caller's procfs, for later.
+    58 HoldProcfs {}
+    /// Of init itself, in the first of the files that is there, below the caller's procfs. proc_pid_attr(5)
+    59 Attribute { files: Vec<Text<'a>>, value: Text<'a> }
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

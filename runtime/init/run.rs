@@ -323,6 +323,8 @@ impl<'p> Init<'p> {
             Op::ControllingTerminal {} => self.controlling_terminal(),
             Op::NewSession {} => self.new_session(),
             Op::EnsureDirectory { path } => self.ensure_directory(*path),
+            Op::HoldProcfs {} => Ok(self.proc().map(drop)?),
+            Op::Attribute { files, value } => self.attribute(files, *value),
             Op::Home { uid } => self.home(*uid),
             Op::Sysctl {
                 path,

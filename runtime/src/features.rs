@@ -49,9 +49,10 @@ fn object() -> Value {
             "capabilities": capabilities,
             "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false },
             "seccomp": seccomp(),
-            "apparmor": { "enabled": false },
+            "apparmor": { "enabled": true },
+            // Written, but never run on a host that has it.
             "selinux": { "enabled": false },
-            "intelRdt": { "enabled": false },
+            "intelRdt": { "enabled": true },
             "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {

@@ -26,7 +26,31 @@ pub(crate) fn facts(
         cgroup_directories,
         owned_by_user: owned_by_user(config)?,
         callers_own: callers_own(config)?,
+        apparmor: config.process.apparmor_profile.is_some() && apparmor(),
+        selinux: (config.process.selinux_label.is_some() || config.mount_label.is_some())
+            && selinux(),
+        resctrl: config.rdt.as_ref().and_then(|_| resctrl()),
     })
+}
+
+/// apparmor(7)
+fn apparmor() -> bool {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    enabled.is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+/// Where resctrl is mounted.
+fn resctrl() -> Option<String> {
+    let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
+    let mount = mounts
+        .into_iter()
+        .find(|mount| mount.fs_type == "resctrl")?;
+    mount.mount_point.into_os_string().into_string().ok()
+}
+
+/// selinux(8): without a policy nobody mounts its filesystem.
+fn selinux() -> bool {
+    std::path::Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Without the host's root: another user, or the root of a user namespace.

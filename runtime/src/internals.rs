@@ -30,6 +30,9 @@ fn facts() -> Facts {
         }]),
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
+        apparmor: true,
+        selinux: true,
+        resctrl: Some("/sys/fs/resctrl".to_owned()),
     }
 }
 

@@ -39,6 +39,7 @@ mod host;
 pub mod internals;
 mod launch;
 mod plan;
+mod resctrl;
 mod runtime;
 mod seccomp;
 mod sys;

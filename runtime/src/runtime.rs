@@ -50,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) cgroups: CgroupDriver,
     pub(crate) rootless: Option<bool>,
     pub(crate) stop_at: Option<u32>,
+    pub(crate) resctrl: Option<String>,
 }
 
 /// Options of a [`Runtime`].
@@ -64,6 +65,7 @@ pub struct RuntimeBuilder {
     cgroups: CgroupDriver,
     rootless: Option<bool>,
     stop_at: Option<u32>,
+    resctrl: Option<String>,
 }
 
 impl RuntimeBuilder {
@@ -99,6 +101,13 @@ impl RuntimeBuilder {
         self
     }
 
+    /// For tests: a directory that stands for a mounted resctrl.
+    #[doc(hidden)]
+    pub fn resctrl_stand_in(mut self, directory: impl Into<String>) -> Self {
+        self.resctrl = Some(directory.into());
+        self
+    }
+
     /// Checks the options. Makes no directory yet.
     ///
     /// # Errors
@@ -130,6 +139,7 @@ impl RuntimeBuilder {
                 cgroups: self.cgroups,
                 rootless: self.rootless,
                 stop_at: self.stop_at,
+                resctrl: self.resctrl,
             }),
         })
     }

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     strings,
     process,
     paths,
@@ -13,6 +13,7 @@ const CHECKS: [Check; 12] = [
     identity,
     mount_namespace,
     mounts,
+    mount_label,
     id_maps,
     devices,
     hooks,
@@ -64,6 +65,9 @@ fn strings(config: &Config, problems: &mut Vec<Error>) {
         ("hostname", &config.hostname),
         ("domainname", &config.domainname),
         ("linux.cgroupsPath", &config.cgroups_path),
+        ("linux.mountLabel", &config.mount_label),
+        ("process.apparmorProfile", &process.apparmor_profile),
+        ("process.selinuxLabel", &process.selinux_label),
     ] {
         if let Some(text) = text {
             one(text, path, problems);
@@ -81,6 +85,13 @@ fn strings(config: &Config, problems: &mut Vec<Error>) {
         {
             one(text, &format!("mounts[{index}]"), problems);
         }
+    }
+}
+
+/// It would end its own quotes.
+fn mount_label(config: &Config, problems: &mut Vec<Error>) {
+    if config.mount_label.iter().any(|label| label.contains('"')) {
+        problems.push(Error::config("linux.mountLabel", "has a quote in it"));
     }
 }
 

@@ -4,6 +4,7 @@
 use super::attributes;
 use super::mount_options::{MountOptions, ms};
 use super::raw::{Raw, capability_number};
+use super::rdt;
 use super::resources::Seccomp;
 use super::{
     Capabilities, Config, Device, Hook, Hooks, IdMapping, Mount, MountKind, Namespace,
@@ -77,11 +78,7 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
         devices: devices(&linux, problems),
-        cgroups_path: linux
-            .cgroups_path()
-            .as_deref()
-            .map(text)
-            .filter(|path| !path.is_empty()),
+        cgroups_path: asked(&linux.cgroups_path().as_deref().map(text)),
         resources: linux
             .resources()
             .as_ref()
@@ -99,6 +96,8 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
         rootfs_propagation: propagation(&linux, problems),
         masked_paths: linux.masked_paths().clone().unwrap_or_default(),
         readonly_paths: linux.readonly_paths().clone().unwrap_or_default(),
+        rdt: rdt::convert(&linux, problems),
+        mount_label: asked(linux.mount_label()),
         warnings: raw.warnings.clone(),
     }
 }
@@ -193,7 +192,14 @@ fn process(spec: &oci::Spec, problems: &mut Problems) -> Process {
         io_priority: attributes::io_priority(given, problems),
         affinity: attributes::affinity(given, problems),
         console_size: attributes::console_size(given, problems),
+        apparmor_profile: asked(given.apparmor_profile()),
+        selinux_label: asked(given.selinux_label()),
     }
+}
+
+/// Engines write empty strings for what they don't ask for.
+fn asked(given: &Option<String>) -> Option<String> {
+    given.clone().filter(|text| !text.is_empty())
 }
 
 fn capabilities(given: Option<&oci::LinuxCapabilities>) -> Capabilities {

@@ -13,6 +13,7 @@ mod fields;
 mod from_spec;
 pub(crate) mod mount_options;
 mod raw;
+pub(crate) mod rdt;
 pub(crate) mod resources;
 mod sysctl;
 
@@ -51,6 +52,9 @@ pub(crate) struct Config {
     pub(crate) rootfs_propagation: Option<Propagation>,
     pub(crate) masked_paths: Vec<String>,
     pub(crate) readonly_paths: Vec<String>,
+    pub(crate) rdt: Option<rdt::Rdt>,
+    /// SELinux's context of the container's filesystems.
+    pub(crate) mount_label: Option<String>,
     /// What the spec tells us to say but not to fail for.
     pub(crate) warnings: Vec<String>,
 }
@@ -118,6 +122,8 @@ pub(crate) struct Process {
     /// For `exec` alone.
     pub(crate) affinity: Affinity,
     pub(crate) console_size: Option<ConsoleSize>,
+    pub(crate) apparmor_profile: Option<String>,
+    pub(crate) selinux_label: Option<String>,
 }
 
 /// Five sets, a bit per capability number.

@@ -209,6 +209,9 @@ pub(crate) const SUPERBLOCK: [(u64, Option<&str>); 6] = [
     (ms::I_VERSION, None),
 ];
 
+/// SELinux's options of any filesystem: with commas inside. selinux(8)
+const CONTEXTS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+
 /// mount(2) takes a page of options, cut off without a word, which a mode may be put in front of.
 pub(crate) const MOUNT2_DATA_MAX: usize = 4080;
 
@@ -294,6 +297,10 @@ impl MountOptions {
             return;
         }
         let (key, value) = match word.split_once('=') {
+            // fsconfig(2) takes no quotes; mount(2) needs them.
+            Some((key, value)) if CONTEXTS.contains(&key) => {
+                (key, Some(value.trim_matches('"').to_owned()))
+            }
             Some((key, value)) => (key, Some(value.to_owned())),
             None => (word, None),
         };
@@ -344,6 +351,8 @@ impl MountOptions {
     /// The data string of mount(2).
     pub(crate) fn mount2_data(&self) -> String {
         let words = self.data.iter().map(|(key, value)| match value {
+            // Its commas are no separators.
+            Some(value) if CONTEXTS.contains(&key.as_str()) => format!("{key}=\"{value}\""),
             Some(value) => format!("{key}={value}"),
             None => key.clone(),
         });
@@ -378,6 +387,15 @@ mod tests {
                 .map(|word| (*word).to_owned())
                 .collect::<Vec<_>>(),
         )
+    }
+
+    #[test]
+    fn contexts_are_quoted_for_mount2_alone() {
+        for word in ["context=\"u:r:t:s0:c1,c2\"", "context=u:r:t:s0:c1,c2"] {
+            let options = parse(&[word, "size=1k"]);
+            assert_eq!(options.data[0].1.as_deref(), Some("u:r:t:s0:c1,c2"));
+            assert_eq!(options.mount2_data(), "context=\"u:r:t:s0:c1,c2\",size=1k");
+        }
     }
 
     #[test]

@@ -14,13 +14,7 @@ const MAX_BYTES: usize = 16 << 20;
 
 /// Restrictions of the spec that later releases bring. Each is refused by its
 /// path as long as it is asked for; see `asks`.
-const UNSUPPORTED: &[&str] = &[
-    "process.apparmorProfile",
-    "process.selinuxLabel",
-    "linux.netDevices",
-    "linux.intelRdt",
-    "linux.mountLabel",
-];
+const UNSUPPORTED: &[&str] = &["linux.netDevices"];
 
 /// NOT RECOMMENDED by config-linux.md#memory; Linux has taken them away (5.16) or is about to.
 /// cgroup v2 never had them: there it is an error.
@@ -74,6 +68,7 @@ const OBJECTS: &[&str] = &[
     "linux.sysctl",
     "linux.personality",
     "linux.memoryPolicy",
+    "linux.intelRdt",
     "linux.timeOffsets",
     "linux.timeOffsets.monotonic",
     "linux.timeOffsets.boottime",
@@ -344,13 +339,10 @@ mod tests {
         check("{}", Ok(&[]));
         check("[]", Err("config.json: is not an object"));
         check(r#"{"a":1,"a":2}"#, Err("duplicate name \"a\""));
+        check(r#"{"linux":{"netDevices":{"eth0":{}}}}"#, Ok(&[]));
         check(
-            r#"{"linux":{"intelRdt":{"enableMonitoring":false}}}"#,
-            Ok(&[]),
-        );
-        check(
-            r#"{"linux":{"intelRdt":{"closID":"1"}}}"#,
-            Ok(&["linux.intelRdt"]),
+            r#"{"linux":{"netDevices":{"eth0":{"name":"net0"}}}}"#,
+            Ok(&["linux.netDevices"]),
         );
         check(&"[".repeat(100_000), Err("recursion limit"));
     }

@@ -13,6 +13,7 @@ use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Action, Facts, Plan, Request};
+use crate::resctrl::{Made, Place};
 use crate::runtime::CgroupDriver;
 use crate::sys::{proc, socket};
 use std::cell::OnceCell;
@@ -51,11 +52,13 @@ impl ContainerBuilder {
         let mut undo = Undo {
             entry: &entry,
             cgroup: OnceCell::new(),
+            resctrl: OnceCell::new(),
             armed: true,
         };
         let mut record = self.record(&prepared, &nonce()?);
         let (id, settings) = (self.id.clone(), self.settings.clone());
-        match self.launch(&prepared, &entry, &mut record, &undo.cgroup, &fault) {
+        let made = (&undo.cgroup, &undo.resctrl);
+        match self.launch(&prepared, &entry, &mut record, made, &fault) {
             Ok(mut container) => {
                 undo.armed = false;
                 container.created = Some(record);
@@ -147,7 +150,10 @@ impl ContainerBuilder {
             _ => cgroup::directories(&layout, config.cgroups_path.as_deref(), &self.id)
                 .map_err(alone)?,
         };
-        let facts = crate::host::facts(&config, &layout, directories).map_err(alone)?;
+        let mut facts = crate::host::facts(&config, &layout, directories).map_err(alone)?;
+        if self.settings.resctrl.is_some() {
+            facts.resctrl.clone_from(&self.settings.resctrl);
+        }
         let request = Request {
             id: self.id.clone(),
             bundle,
@@ -190,7 +196,7 @@ impl ContainerBuilder {
         prepared: &Prepared,
         entry: &Entry,
         record: &mut Record,
-        cgroup: &OnceCell<Cgroup>,
+        (cgroup, resctrl): (&OnceCell<Cgroup>, &OnceCell<Made>),
         fault: &Fault,
     ) -> Result<Container> {
         // Written ahead: from here on `delete --force` can finish what we leave.
@@ -229,6 +235,7 @@ impl ContainerBuilder {
             entry,
             prepared,
             cgroup,
+            resctrl,
             record,
             fault,
         };
@@ -268,6 +275,10 @@ impl ContainerBuilder {
             poststart: prepared.config.hooks.poststart.clone(),
             poststop: prepared.config.hooks.poststop.clone(),
             seccomp_agent: prepared.config.seccomp_agent.clone(),
+            resctrl: match (&prepared.config.rdt, &prepared.facts.resctrl) {
+                (Some(rdt), Some(root)) => Some(Place::probe(rdt, &self.id, root)),
+                _ => None,
+            },
             steps: record::steps(&prepared.plan),
         }
     }
@@ -355,6 +366,7 @@ struct Watch<'a> {
     entry: &'a Entry,
     prepared: &'a Prepared,
     cgroup: &'a OnceCell<Cgroup>,
+    resctrl: &'a OnceCell<Made>,
     record: &'a mut Record,
     fault: &'a Fault,
 }
@@ -398,6 +410,10 @@ impl Progress for Watch<'_> {
             self.fault.point();
             self.cgroup_steps(cgroup)?;
         }
+        if let (Some(rdt), Some(place)) = (&self.prepared.config.rdt, &self.record.resctrl) {
+            let _ = self.resctrl.set(place.make(rdt)?); // once only
+            self.fault.point();
+        }
         let listener = self.entry.bind_start_socket()?;
         self.fault.point();
         Ok(Some(listener))
@@ -414,6 +430,10 @@ impl Progress for Watch<'_> {
         self.entry.write_init(&init)?;
         self.record.init = Some(init);
         self.fault.point();
+        if let Some(place) = &self.record.resctrl {
+            place.join(created.pid)?;
+            self.fault.point();
+        }
         let complete = Record {
             complete: true,
             ..self.record.clone()
@@ -506,6 +526,7 @@ pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
 struct Undo<'a> {
     entry: &'a Entry,
     cgroup: OnceCell<Cgroup>,
+    resctrl: OnceCell<Made>,
     armed: bool,
 }
 
@@ -524,6 +545,9 @@ impl Drop for Undo<'_> {
             {
                 return;
             }
+        }
+        if self.resctrl.get().is_some_and(|made| made.undo().is_err()) {
+            return;
         }
         let _ = self.entry.remove(); // the next delete --force
     }

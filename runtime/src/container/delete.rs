@@ -110,6 +110,10 @@ fn remove(
         cgroup.remove(deadline)?;
     }
     fault.point();
+    if let Some(place) = record.as_ref().and_then(|record| record.resctrl.as_ref()) {
+        place.remove()?;
+        fault.point();
+    }
     let warnings = poststop(settings, entry, record.as_ref(), fault);
     entry.remove()?;
     debug_assert!(!entry.exists());

@@ -14,10 +14,32 @@ pub(super) struct Edits {
     pub(super) capabilities: Vec<String>,
     pub(super) no_new_privileges: bool,
     pub(super) terminal: bool,
+    /// Of the security modules: name and value.
+    pub(super) labels: Vec<(&'static str, String)>,
 }
 
+/// What a process that says nothing of it has of its container's first one.
+const INHERITED: [&str; 3] = ["oomScoreAdj", "apparmorProfile", "selinuxLabel"];
+
 impl Edits {
-    pub(super) fn apply(&self, process: &mut Value) {
+    /// A further process of a container: as given, or as the container's `own`.
+    pub(super) fn process(&self, given: Option<&Value>, own: &Value) -> Value {
+        let mut process = given.cloned().unwrap_or_else(|| {
+            let mut process = own.clone();
+            process["terminal"] = false.into();
+            process
+        });
+        for name in INHERITED {
+            let given = process.get(name).is_some_and(|value| *value != "");
+            if let (false, Some(own)) = (given, own.get(name)) {
+                process[name] = own.clone();
+            }
+        }
+        self.apply(&mut process);
+        process
+    }
+
+    fn apply(&self, process: &mut Value) {
         if let Some(args) = &self.args {
             process["args"] = json!(args);
         }
@@ -46,6 +68,9 @@ impl Edits {
         }
         if self.terminal {
             process["terminal"] = true.into();
+        }
+        for (name, value) in &self.labels {
+            process[*name] = json!(value);
         }
     }
 

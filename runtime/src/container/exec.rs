@@ -18,6 +18,7 @@ use crate::config::{Config, NamespaceKind, strict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Plan, Request};
+use crate::resctrl::Place;
 use crate::sys::proc;
 use serde_json::{Map, Value, json};
 use std::cell::OnceCell;
@@ -165,6 +166,35 @@ impl Exec<'_> {
     /// Sets no_new_privs.
     pub fn no_new_privileges(mut self) -> Self {
         self.edits.no_new_privileges = true;
+        self
+    }
+
+    /// The AppArmor profile, instead of the container's.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let container = runtime.open("web1")?;
+    /// let executed = container.exec().args(["id"]).apparmor_profile("docker-default").spawn()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn apparmor_profile(mut self, name: impl Into<String>) -> Self {
+        self.edits.labels.push(("apparmorProfile", name.into()));
+        self
+    }
+
+    /// The SELinux label, instead of the container's.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let container = runtime.open("web1")?;
+    /// let label = "system_u:system_r:container_t:s0:c1,c2";
+    /// let executed = container.exec().args(["id"]).selinux_label(label).spawn()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn selinux_label(mut self, label: impl Into<String>) -> Self {
+        self.edits.labels.push(("selinuxLabel", label.into()));
         self
     }
 
@@ -332,7 +362,7 @@ impl Exec<'_> {
     fn config(&self, saved: &[u8], init: &Proven) -> Result<Config> {
         let saved: Value = serde_json::from_slice(saved)
             .map_err(|error| Error::new(ErrorKind::DamagedState, error.to_string()))?;
-        let process = self.process_object(&saved["process"]);
+        let process = self.edits.process(self.process.as_ref(), &saved["process"]);
         let mut namespaces = Vec::new();
         for namespace in saved["linux"]["namespaces"]
             .as_array()
@@ -364,21 +394,6 @@ impl Exec<'_> {
         config.map_err(|problems| super::first(problems, "process"))
     }
 
-    fn process_object(&self, own: &Value) -> Value {
-        let mut process = self.process.clone().unwrap_or_else(|| {
-            let mut process = own.clone();
-            process["terminal"] = false.into();
-            process
-        });
-        if process.get("oomScoreAdj").is_none()
-            && let Some(score) = own.get("oomScoreAdj")
-        {
-            process["oomScoreAdj"] = score.clone();
-        }
-        self.edits.apply(&mut process);
-        process
-    }
-
     fn prepare(&self, config: Config, record: &Record, cgroup: &Cgroup) -> Result<Prepared> {
         let pty = self.pty.wanted(config.process.terminal);
         let console = self.console.is_some() || pty;
@@ -398,7 +413,8 @@ impl Exec<'_> {
             program_fd: false,
             exec: true,
         };
-        let plan = plan::compile_exec(&config, &request, &facts);
+        let plan = plan::compile_exec(&config, &request, &facts)
+            .map_err(|problems| super::first(problems, "process"))?;
         Ok(Prepared {
             pty,
             config,
@@ -445,7 +461,8 @@ impl Exec<'_> {
             deadline: DEADLINE,
         };
         let agent = Agent::connect(prepared.config.seccomp_agent.as_ref())?;
-        let created = launch::run(program, &around, &mut Watch { fault })?;
+        let resctrl = record.resctrl.as_ref();
+        let created = launch::run(program, &around, &mut Watch { fault, resctrl })?;
         let whose = Whose {
             id: &self.container.id,
             record,
@@ -515,6 +532,7 @@ struct Prepared {
 /// before the commit, and with its container after it.
 struct Watch<'a> {
     fault: &'a Fault,
+    resctrl: Option<&'a Place>,
 }
 
 impl Progress for Watch<'_> {
@@ -523,8 +541,12 @@ impl Progress for Watch<'_> {
         Ok(None)
     }
 
-    fn started(&mut self, _: &Created) -> Result<()> {
+    fn started(&mut self, created: &Created) -> Result<()> {
         self.fault.point();
+        if let Some(place) = self.resctrl {
+            place.join(created.pid)?;
+            self.fault.point();
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::config::Hook;
 use crate::config::resources::SeccompAgent;
 use crate::launch::Described;
 use crate::plan::{Plan, Side};
+use crate::resctrl::Place;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -36,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) poststop: Vec<Hook>,
     /// Who gets the listener of a filter that notifies, at `start`.
     pub(crate) seccomp_agent: Option<SeccompAgent>,
+    /// The resctrl groups that its processes are in.
+    pub(crate) resctrl: Option<Place>,
     /// The steps that `start` may fail at, by their index in the plan.
     pub(crate) steps: Vec<RecordedStep>,
 }
@@ -133,6 +136,7 @@ impl Record {
             "poststart": hooks::to_json(&self.poststart),
             "poststop": hooks::to_json(&self.poststop),
             "seccompAgent": self.seccomp_agent.as_ref().map(|agent| json!([agent.path, agent.metadata])),
+            "resctrl": self.resctrl.as_ref().map(Place::to_json),
             "firstStep": blank,
             "steps": steps,
         })
@@ -185,6 +189,10 @@ impl Record {
                     metadata: agent.get(1)?.as_str().map(str::to_owned),
                 }),
             },
+            resctrl: match value.get("resctrl") {
+                None | Some(Value::Null) => None,
+                Some(place) => Some(Place::from_json(place)?),
+            },
             steps,
         })
     }
@@ -231,6 +239,9 @@ mod tests {
                 path: "/run/agent".into(),
                 metadata: Some("m".into()),
             }),
+            resctrl: Place::from_json(
+                &json!({"root": "/r", "group": "g", "monitor": "m", "own": true}),
+            ),
             steps: vec![
                 blank,
                 RecordedStep {
@@ -252,7 +263,8 @@ mod tests {
     fn another_version_or_a_missing_field_is_no_record() {
         let whole = record().to_json();
         for name in whole.as_object().unwrap().keys().filter(|name| {
-            !["init", "poststart", "poststop", "seccompAgent"].contains(&name.as_str())
+            let later = ["init", "poststart", "poststop", "seccompAgent", "resctrl"];
+            !later.contains(&name.as_str())
         }) {
             let mut damaged = whole.clone();
             damaged.as_object_mut().unwrap().remove(name);

@@ -1,16 +1,14 @@
 //! Encoding: the table from a plan's actions to init's operations.
 
-use super::link::Nul;
 use super::link::{Late, Linker, flags, nul, nuls, texts, wire_source};
-use crate::config::Hook;
 use crate::config::attributes::TimeOffset;
-use crate::config::mount_options::{MountOptions, SUPERBLOCK, ms::PRIVATE as MS_PRIVATE};
+use crate::config::mount_options::ms::PRIVATE as MS_PRIVATE;
 use crate::error::{Error, Result};
 use crate::plan::{Action, Switch, TreeSource};
-use crate::seccomp;
-use crate::wire::{HookCall, HookIdentity, Op, Text, Tmpfs};
+use crate::wire::{HookIdentity, Op};
 use std::marker::PhantomData;
-use std::os::fd::AsFd;
+
+mod parts;
 
 impl Linker<'_, '_> {
     /// One step's operations: a table.
@@ -23,6 +21,7 @@ impl Linker<'_, '_> {
             | Action::CgroupDevices(_)
             | Action::CgroupOwner(_)
             | Action::OomScore(_)
+            | Action::Resctrl(_)
             | Action::LateHook(_)
             | Action::Descriptors => return Ok(()),
             Action::Receive => {
@@ -305,6 +304,17 @@ impl Linker<'_, '_> {
                 );
                 return Ok(());
             }
+            Action::HoldProcfs => Op::HoldProcfs {},
+            Action::AppArmorProfile(name) => {
+                let value = format!("exec {name}");
+                // One file for whichever module is there, on kernels that don't have the other yet.
+                let files = ["self/attr/apparmor/exec", "self/attr/exec"];
+                return self.attribute(step, &files, &value);
+            }
+            Action::SelinuxLabel(label) => {
+                self.attribute(step, &["self/attr/keycreate"], label)?;
+                return self.attribute(step, &["self/attr/exec"], label);
+            }
             Action::Home { uid } => Op::Home { uid: *uid },
             Action::FindProgram { name, search, cwd } => {
                 let (name, search, cwd) = (nul(name), nul(search), nul(cwd));
@@ -436,140 +446,6 @@ impl Linker<'_, '_> {
             }
         };
         self.put(step, &simple);
-        Ok(())
-    }
-
-    fn path_op(
-        &mut self,
-        step: u32,
-        path: &str,
-        make: impl for<'x> FnOnce(Text<'x>) -> Op<'x>,
-    ) -> Result<()> {
-        let path: Nul = nul(path);
-        let op = make(path.text());
-        self.put(step, &op);
-        Ok(())
-    }
-
-    /// One clone of the null device serves every mask.
-    fn null_device(&mut self, source: &TreeSource) -> Result<u32> {
-        if let Some(known) = self.null {
-            return Ok(known);
-        }
-        let fd = match self.tree(source)? {
-            (Some(tree), _) => tree,
-            (None, _) => {
-                let null = nix::fcntl::open(
-                    "/dev/null",
-                    nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC,
-                    nix::sys::stat::Mode::empty(),
-                );
-                let null = null.map_err(|errno| Error::system("cannot open /dev/null", errno))?;
-                self.pass(null.as_fd())?
-            }
-        };
-        self.null = Some(fd);
-        Ok(fd)
-    }
-
-    fn filesystem(
-        &mut self,
-        step: u32,
-        fstype: &str,
-        source: Option<&str>,
-        options: &MountOptions,
-        target: &str,
-        (real_directory, new_api): (bool, bool),
-    ) {
-        let (kind, target) = (nul(fstype), nul(target));
-        let tmpfs = (fstype == "tmpfs").then(|| Tmpfs {
-            mode: options.data.iter().all(|(key, _)| key != "mode"),
-            contents: options.copy_up,
-            lifetime: PhantomData,
-        });
-        if !new_api {
-            let (source, data) = (nul(source.unwrap_or(fstype)), nul(&options.mount2_data()));
-            let (fstype, source, data, target) =
-                (kind.text(), source.text(), data.text(), target.text());
-            self.put(
-                step,
-                &Op::MountLegacy {
-                    fstype,
-                    source,
-                    flags: options.mount2_flags(),
-                    data,
-                    target,
-                    real_directory,
-                    tmpfs,
-                },
-            );
-            return;
-        }
-        let source = source.map(nul);
-        let flags = SUPERBLOCK
-            .iter()
-            .filter(|(flag, _)| options.superblock & flag != 0);
-        let mut pairs: Vec<(Nul, Option<Nul>)> = flags
-            .filter_map(|(_, name)| name.map(|name| (nul(name), None)))
-            .collect();
-        pairs.extend(
-            options
-                .data
-                .iter()
-                .map(|(key, value)| (nul(key), value.as_deref().map(nul))),
-        );
-        let op = Op::MountFilesystem {
-            fstype: kind.text(),
-            source: source.as_ref().map(Nul::text),
-            options: pairs
-                .iter()
-                .map(|(key, value)| (key.text(), value.as_ref().map(Nul::text)))
-                .collect(),
-            attributes: options.set,
-            target: target.text(),
-            real_directory,
-            tmpfs,
-        };
-        self.put(step, &op);
-    }
-
-    fn hook(
-        &mut self,
-        step: u32,
-        hook: &Hook,
-        status: &str,
-        identity: Option<HookIdentity<'_>>,
-        environment: Option<&[String]>,
-    ) {
-        let (path, args) = (nul(&hook.path), nuls(&hook.args));
-        let env = environment.map(nuls);
-        let (before, after) = (self.link.hook_state)(status);
-        let call = HookCall {
-            path: path.text(),
-            args: texts(&args),
-            env: env.as_deref().map(texts),
-            timeout: hook.timeout.map(|seconds| seconds.saturating_mul(1000)),
-            before: before.as_bytes(),
-            after: after.as_bytes(),
-            lifetime: PhantomData,
-        };
-        let op = Op::Hook { call, identity };
-        op.put(step, &mut self.bytes);
-        self.count += 1;
-    }
-
-    fn filter(&mut self, step: u32) -> Result<()> {
-        let Some(given) = &self.link.config.seccomp else {
-            return Ok(());
-        };
-        let filter = seccomp::cached(given, self.link.state_root)?;
-        self.put(
-            step,
-            &Op::Filter {
-                flags: filter.flags,
-                program: &filter.program,
-            },
-        );
         Ok(())
     }
 }

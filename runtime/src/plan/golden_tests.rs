@@ -30,6 +30,9 @@ fn facts(id: &str) -> Facts {
         cgroup_directories: Directories(vec![directory]),
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
+        apparmor: true,
+        selinux: true,
+        resctrl: Some("/sys/fs/resctrl".to_owned()),
     }
 }
 
@@ -158,7 +161,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 82] = [
+const PROPERTIES: [(&str, &str); 85] = [
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -254,6 +257,18 @@ const PROPERTIES: [(&str, &str); 82] = [
     ("linux.memoryPolicy", "MPOL_BIND (0x8002), nodes \"0-1\""),
     ("linux.timeOffsets", "boottime 86400.000000000 s"),
     ("linux.timeOffsets", "monotonic -5.000000007 s"),
+    (
+        "process.apparmorProfile",
+        "AppArmor profile docker-default from execve on",
+    ),
+    (
+        "process.selinuxLabel",
+        "SELinux label system_u:system_r:container_t:s0:c1,c2 from execve on",
+    ),
+    (
+        "mounts[",
+        "context=system_u:object_r:container_file_t:s0:c1,c2",
+    ),
     ("linux.seccomp", "install filter"),
     ("linux.seccomp", "its listener to /run/agent.sock"),
     ("linux.maskedPaths[", "mask /proc/kcore"),

@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod golden_tests;
+mod labels;
 mod namespaces;
 mod order;
 mod process;
@@ -83,6 +84,11 @@ pub(crate) struct Facts {
     pub(crate) owned_by_user: Vec<NamespaceKind>,
     /// Namespaces joined by path that are the caller's own.
     pub(crate) callers_own: Vec<NamespaceKind>,
+    /// The security modules in force, of those that a label was asked of.
+    pub(crate) apparmor: bool,
+    pub(crate) selinux: bool,
+    /// Where resctrl is mounted, if the container is to be in a group of it.
+    pub(crate) resctrl: Option<String>,
 }
 
 impl Facts {
@@ -135,8 +141,11 @@ pub(crate) enum Action {
     /// The container's user may make cgroups below it, and move processes there: an id of the host's.
     CgroupOwner(u32),
     OomScore(i32),
+    Resctrl(crate::config::rdt::Rdt),
     // Stage 1
     Descriptors,
+    /// Keeps the caller's procfs at hand.
+    HoldProcfs,
     /// What depends on the cgroup comes while we are on our way: in stage 1 if init is cloned into it, else in init.
     Receive,
     JoinNamespace {
@@ -243,6 +252,10 @@ pub(crate) enum Action {
         parameter: crate::config::Sysctl,
         new_api: bool,
     },
+    /// Of the program, from execve on.
+    AppArmorProfile(String),
+    /// The same, and of the keys that are made before.
+    SelinuxLabel(String),
     Home {
         uid: u32,
     },

@@ -2,7 +2,9 @@
 //!
 //! docs/decisions/0003-order-of-steps.md has the long form.
 
-use super::{Action, Facts, HostTask, Plan, Request, Side, Step, namespaces, process, rootfs};
+use super::{
+    Action, Facts, HostTask, Plan, Request, Side, Step, labels, namespaces, process, rootfs,
+};
 use crate::cgroup;
 use crate::config::mount_options::attr;
 use crate::config::{Config, Mount, MountKind, NamespaceKind};
@@ -30,7 +32,7 @@ pub(crate) fn compile(
     request: &Request,
     facts: &Facts,
 ) -> Result<Plan, Vec<Error>> {
-    let mut problems = Vec::new();
+    let mut problems = labels::refused(config, facts);
     let mut warnings = config.warnings.clone();
     let mut steps = Steps {
         side: Side::Stage1,
@@ -41,6 +43,13 @@ pub(crate) fn compile(
     // While stage 1 is executed and, but for cgroup2, clones init: each takes as long as the other.
     let limits = cgroup_steps(config, facts, &mut steps);
     problems.extend(limits.err().into_iter().flatten());
+    if let Some(rdt) = &config.rdt {
+        if facts.resctrl.is_none() {
+            let message = "resctrl is not mounted on this host";
+            problems.push(Error::unsupported("linux.intelRdt", message));
+        }
+        steps.push("linux.intelRdt", Action::Resctrl(rdt.clone()));
+    }
     steps.side = Side::Stage1;
     namespaces::stage1(config, facts, &mut steps);
 
@@ -56,6 +65,7 @@ pub(crate) fn compile(
     }
     hooks(config, facts, &mut steps);
     problems.extend(sysctls(config, facts, &mut steps).err());
+    labels::process(config, &mut steps);
     rootfs::switch(config, request, facts, &mut steps);
     rootfs::finish(config, request, facts, &mut steps);
     process::prepare(config, request, &mut steps);
@@ -75,7 +85,15 @@ pub(crate) fn compile(
 }
 
 /// The plan of `exec`: of a configuration whose namespaces are all the container's own, by path.
-pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) -> Plan {
+pub(crate) fn compile_exec(
+    config: &Config,
+    request: &Request,
+    facts: &Facts,
+) -> Result<Plan, Vec<Error>> {
+    let problems = labels::refused(config, facts);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let mut warnings = config.warnings.clone();
     let mut steps = Steps {
         side: Side::Stage1,
@@ -87,6 +105,7 @@ pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) ->
         let cpus = Action::Affinity(Some(cpus.clone()));
         steps.push("process.execCPUAffinity.initial", cpus);
     }
+    labels::hold_procfs(config, &mut steps);
     namespaces::stage1(config, facts, &mut steps);
     steps.side = Side::Host;
     // Only who asks for neither is given what the cgroup has.
@@ -101,15 +120,16 @@ pub(crate) fn compile_exec(config: &Config, request: &Request, facts: &Facts) ->
     };
     steps.push("process", Action::SwitchRoot(root));
     rootfs::terminal(config, request, &mut steps);
+    labels::process(config, &mut steps);
     rootfs::keyring(request, &mut steps);
     process::prepare(config, request, &mut steps);
     steps.push("process", Action::ReadyToExecute);
     steps.side = Side::Exec;
     process::last_steps(config, request, facts, &mut steps, &mut warnings);
-    Plan {
+    Ok(Plan {
         steps: steps.steps,
         warnings,
-    }
+    })
 }
 
 /// From the clone to a process that is in its cgroup and in all its namespaces.

@@ -1,7 +1,7 @@
 //! The root filesystem: mounts, devices, masks, and the switch into it. Pure.
 
 use super::order::{Steps, default_rootfs};
-use super::{Action, Facts, IdMap, Maps, Request, Switch, TreeSource};
+use super::{Action, Facts, IdMap, Maps, Request, Switch, TreeSource, labels};
 use crate::cgroup::Version;
 use crate::config::mount_options::{MOUNT2_DATA_MAX, MountOptions, attr, ms};
 use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
@@ -201,6 +201,7 @@ fn one_mount(
             if is_dev(mount) {
                 options.set &= !attr::RDONLY;
             }
+            labels::mount(config, fstype, &mut options);
             let real_directory = ["proc", "sysfs"].contains(&fstype.as_str());
             let (fstype, source) = (fstype.clone(), mount.source.clone());
             let new_api = by_fsconfig(path, fstype.as_str(), &mut options, new_api)?;

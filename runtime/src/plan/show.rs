@@ -3,6 +3,7 @@
 use super::{Action, HostTask, IdMap, Identity, Maps, Plan, Side, Step, Switch, TreeSource};
 use crate::cgroup::Missing;
 use crate::config::mount_options::{ATTRIBUTES, MountOptions, SUPERBLOCK, attr, ms};
+use crate::config::rdt::Class;
 use crate::config::{IdMapping, NamespaceKind, Rlimit};
 use std::fmt;
 
@@ -216,8 +217,27 @@ impl fmt::Display for Action {
                 "cgroup: {} device rules, then the default devices",
                 rules.len()
             ),
+            Action::Resctrl(rdt) => {
+                let class = match &rdt.class {
+                    Class::OfContainer => "of its own".to_owned(),
+                    Class::Default => "of all".to_owned(),
+                    Class::Named(name) => name.clone(),
+                };
+                write!(f, "join resctrl group {class}")?;
+                let lines = rdt.schemata.iter().flat_map(|text| text.lines());
+                lines
+                    .into_iter()
+                    .try_for_each(|line| write!(f, ", {line}"))?;
+                let monitored = if rdt.monitoring { ", monitored" } else { "" };
+                write!(f, "{monitored}")
+            }
             Action::OomScore(score) => write!(f, "set oom_score_adj = {score}"),
             Action::Descriptors => write!(f, "put stdio in place, close the caller's descriptors"),
+            Action::HoldProcfs => write!(f, "keep the caller's procfs at hand"),
+            Action::AppArmorProfile(name) => write!(f, "AppArmor profile {name} from execve on"),
+            Action::SelinuxLabel(label) => {
+                write!(f, "SELinux label {label} from execve on, and of keys")
+            }
             Action::Receive => write!(f, "wait for the cgroup and the start socket"),
             Action::JoinNamespace { kind, path } => {
                 write!(f, "join {} namespace {path}", kind.name())

@@ -64,13 +64,6 @@ fn added(
 
 /// The process: from a file, or the container's own with the changes of the flags.
 fn described<'c>(container: &'c Container, invocation: &Invocation) -> Result<Exec<'c>, Failure> {
-    for flag in ["process-label", "apparmor"] {
-        if invocation.get(flag).is_some_and(|value| !value.is_empty()) {
-            return Err(Failure::plain(format!(
-                "--{flag} is not supported by this release"
-            )));
-        }
-    }
     let mut exec = container.exec();
     if let Some(path) = invocation.get("process") {
         let json = std::fs::read(path)
@@ -106,6 +99,14 @@ fn described<'c>(container: &'c Container, invocation: &Invocation) -> Result<Ex
     }
     if invocation.has("tty") {
         exec = exec.terminal();
+    }
+    // An empty one is none, as engines have it.
+    let given = |name| invocation.get(name).filter(|value| !value.is_empty());
+    if let Some(profile) = given("apparmor") {
+        exec = exec.apparmor_profile(profile);
+    }
+    if let Some(label) = given("process-label") {
+        exec = exec.selinux_label(label);
     }
     Ok(exec)
 }

@@ -18,6 +18,7 @@ mod hook_kinds;
 mod hooks;
 mod hooks_around;
 mod idmaps;
+mod labels;
 mod lifecycle;
 mod masks;
 mod mount_points;
@@ -43,6 +44,7 @@ pub(crate) fn properties() -> Vec<&'static dyn Case> {
         namespaces::PROPERTIES,
         process::PROPERTIES,
         attributes::PROPERTIES,
+        labels::PROPERTIES,
         devices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
@@ -58,6 +60,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         mount_points::SCENARIOS,
         process::SCENARIOS,
         attributes::SCENARIOS,
+        labels::SCENARIOS,
         baseline::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,

@@ -201,7 +201,7 @@ mod tests {
         assert!(row.is_some_and(|row| row.contains("| 1.1.0 |") && row.contains("| fail[^")));
         let row = text
             .lines()
-            .find(|line| line.starts_with("| `linux.mountLabel`"));
+            .find(|line| line.starts_with("| `linux.intelRdt.closID`"));
         assert!(row.is_some_and(|row| row.contains("(untested: ") && row.ends_with(" – |")));
         assert!(text.contains(" runc 1.1.5 (2023) |\n|---"));
     }

@@ -4,8 +4,6 @@ use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_2_0, V1_2_1, required, untes
 
 const NO_TEST: &str = "no test yet";
 const SCHEDULER: &str = "no test yet; needs a kernel and limits that allow the policies";
-const LSM: &str = "needs a host with AppArmor";
-const SELINUX: &str = "needs a host with SELinux";
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const CONFIG: &[Requirement] = &[
@@ -45,7 +43,7 @@ pub(crate) const CONFIG: &[Requirement] = &[
     required("process.rlimits.soft", "config.md#posix-process", V1_0_0, "the limit in force, at most the hard one", &["process.rlimits.soft-and-hard", "errors.process.rlimits.soft-above-hard"]),
     required("process.rlimits.hard", "config.md#posix-process", V1_0_0, "the ceiling", &["process.rlimits.soft-and-hard"]),
     required("process.rlimits.unique", "config.md#posix-process", V1_0_0, "a type that is given twice is an error", &["errors.process.rlimits.duplicate"]),
-    untested("process.apparmorProfile", "config.md#linux-process", V1_0_0, "the AppArmor profile of the process", LSM),
+    required("process.apparmorProfile", "config.md#linux-process", V1_0_0, "the AppArmor profile of the process; an error where it can't be in force", &["process.apparmorProfile", "process.apparmorProfile.*"]),
     required("process.capabilities.bounding", "config.md#linux-process", V1_0_0, "the bounding set", &["process.capabilities.bounding"]),
     required("process.capabilities.effective", "config.md#linux-process", V1_0_0, "the effective set", &["process.capabilities.effective", "process.capabilities.in-effect"]),
     required("process.capabilities.inheritable", "config.md#linux-process", V1_0_0, "the inheritable set", &["process.capabilities.inheritable"]),
@@ -62,7 +60,7 @@ pub(crate) const CONFIG: &[Requirement] = &[
     untested("process.scheduler.runtime", "config.md#linux-process", V1_1_0, "runtime of the deadline policy", SCHEDULER),
     untested("process.scheduler.deadline", "config.md#linux-process", V1_1_0, "deadline of the deadline policy", SCHEDULER),
     untested("process.scheduler.period", "config.md#linux-process", V1_1_0, "period of the deadline policy", SCHEDULER),
-    untested("process.selinuxLabel", "config.md#linux-process", V1_0_0, "the SELinux label of the process", SELINUX),
+    required("process.selinuxLabel", "config.md#linux-process", V1_0_0, "the SELinux label of the process: here only that it is an error where it can't be in force", &["process.selinuxLabel.*"]),
     required("process.ioPriority.class", "config.md#linux-process", V1_1_0, "the I/O scheduling class", &["process.ioPriority"]),
     required("process.ioPriority.priority", "config.md#linux-process", V1_1_0, "the priority in the class", &["process.ioPriority"]),
     required("process.execCPUAffinity.initial", "config.md#linux-process", V1_2_1, "CPUs of an added process before it enters the cgroup", &["exec.process.execCPUAffinity.initial", "process.execCPUAffinity.not-for-init"]),

@@ -4,7 +4,7 @@ use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_3_0, required, untested};
 
 const NO_TEST: &str = "no test yet";
 const NET_DEVICES: &str = "no test yet; longshore does not have it";
-const RDT: &str = "needs a host with resctrl, that is a processor with RDT";
+const RDT: &str = "needs a host with resctrl; runtime/tests/resctrl.rs takes a directory for it";
 const MONITORING: &str = "needs a host with resctrl; 1.3.0 removed it again";
 const KMEM: &str = "not recommended; the kernel no longer has it";
 
@@ -122,7 +122,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.rootfsPropagation", "config-linux.md#rootfs-mount-propagation", V1_0_0, "shared, slave, private or unbindable", &["linux.rootfsPropagation.*", "errors.linux.rootfsPropagation.*"]),
     required("linux.maskedPaths", "config-linux.md#masked-paths", V1_0_0, "can't be read inside", &["linux.maskedPaths.*"]),
     required("linux.readonlyPaths", "config-linux.md#readonly-paths", V1_0_0, "can't be written inside", &["linux.readonlyPaths.*"]),
-    untested("linux.mountLabel", "config-linux.md#mount-label", V1_0_0, "the SELinux label of mounts", "needs a host with SELinux"),
+    required("linux.mountLabel", "config-linux.md#mount-label", V1_0_0, "the SELinux label of mounts: here only that it is an error where it can't be in force", &["linux.mountLabel.*"]),
     required("linux.personality.domain", "config-linux.md#personality", V1_0_2, "the execution domain", &["linux.personality", "exec.linux.personality"]),
     untested("linux.personality.flags", "config-linux.md#personality", V1_0_2, "no flag is defined yet", NO_TEST),
 ];

@@ -1,0 +1,103 @@
+//! `linux.intelRdt` through the public API, with a directory that stands for resctrl: hardly a machine of ours has one.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Stage;
+use longshore::{ErrorKind, Runtime};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+/// A stage whose runtime takes `resctrl` in it for the mounted one.
+fn stage() -> Option<(Stage, PathBuf)> {
+    let mut stage = Stage::ready()?;
+    let resctrl = stage.dir.join("resctrl");
+    fs::create_dir_all(resctrl.join("gold")).unwrap();
+    fs::write(resctrl.join("gold/schemata"), "L3:0=ff\n").unwrap();
+    stage.runtime = Runtime::builder()
+        .state_root(stage.dir.join("state"))
+        .resctrl_stand_in(resctrl.to_str().unwrap())
+        .build()
+        .unwrap();
+    Some((stage, resctrl))
+}
+
+fn config(stage: &Stage, id: &str, rdt: &Value) -> Value {
+    let mut config = stage.config(id, &["/bin/sleep", "1000"]);
+    config["linux"]["intelRdt"] = rdt.clone();
+    config
+}
+
+#[test]
+fn its_processes_are_in_the_group() {
+    let Some((stage, resctrl)) = stage() else {
+        return;
+    };
+    let given =
+        json!({ "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20", "enableMonitoring": true });
+    let container = stage.container("a", &config(&stage, "a", &given)).create();
+    let container = container.unwrap();
+    let read = |path: &str| fs::read_to_string(resctrl.join(path)).unwrap();
+    let pid = container.state().unwrap().pid().unwrap().to_string();
+    assert_eq!(read("a/schemata"), "L3:0=f\nMB:0=20\n");
+    assert_eq!(read("a/tasks"), pid);
+    assert_eq!(read("a/mon_groups/a/tasks"), pid);
+    container.start().unwrap();
+    fs::write(resctrl.join("a/tasks"), "").unwrap();
+    let added = container.exec().args(["/bin/true"]).spawn().unwrap();
+    assert_eq!(read("a/tasks"), added.process().pid().to_string());
+    common::wait(added.process());
+    // resctrl's own files go with their group.
+    for file in ["a/mon_groups/a/tasks", "a/tasks", "a/schemata"] {
+        fs::remove_file(resctrl.join(file)).unwrap();
+    }
+    // One monitoring group is in the way of its parent in a directory that only stands for resctrl.
+    let error = stage.runtime.force_delete("a").unwrap_err();
+    assert_eq!(error.config_path(), Some("linux.intelRdt"));
+    assert!(!resctrl.join("a/mon_groups/a").exists());
+    fs::remove_dir(resctrl.join("a/mon_groups")).unwrap();
+    stage.runtime.force_delete("a").unwrap();
+    assert!(!resctrl.join("a").exists());
+    stage.assert_clean();
+}
+
+#[test]
+fn a_create_that_fails_leaves_nothing() {
+    let Some((stage, resctrl)) = stage() else {
+        return;
+    };
+    let refused = |id: &str, rdt: Value, args: &str| {
+        let mut config = config(&stage, id, &rdt);
+        config["process"]["args"] = json!([args]);
+        let error = stage.container(id, &config).create().unwrap_err();
+        error.config_path().unwrap_or_default().to_owned()
+    };
+    let wrong = json!({ "closID": "gold", "schemata": ["L3:0=f"] });
+    assert_eq!(refused("b", wrong, "/bin/sh"), "linux.intelRdt.schemata");
+    let missing = json!({ "closID": "silver" });
+    assert_eq!(refused("c", missing, "/bin/sh"), "linux.intelRdt.closID");
+    // After its group was made.
+    assert_eq!(refused("d", json!({}), "/bin/nothing"), "process.args");
+    assert!(!resctrl.join("silver").exists());
+    // A file that resctrl itself would have taken along is in the way: what can't be undone stays recorded.
+    fs::remove_file(resctrl.join("d/tasks")).unwrap();
+    stage.runtime.force_delete("d").unwrap();
+    assert_eq!(fs::read_dir(&resctrl).unwrap().count(), 1);
+    stage.assert_clean();
+}
+
+#[test]
+fn without_resctrl_it_is_refused() {
+    let Some(stage) = Stage::ready() else { return };
+    let mounted = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if mounted.contains(" - resctrl ") {
+        common::skip("this host has a resctrl");
+        return;
+    }
+    let error = stage.container("e", &config(&stage, "e", &json!({})));
+    let error = error.create().unwrap_err();
+    assert_eq!(error.config_path(), Some("linux.intelRdt"));
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    stage.assert_clean();
+}
