@@ -231,11 +231,14 @@ fn id_maps(config: &Config, problems: &mut Vec<Error>) {
         if !mount.is_id_mapped() {
             continue;
         }
-        if !matches!(mount.kind, MountKind::Bind { .. }) {
-            problems.push(Error::unsupported(
-                &at,
-                "only a bind mount can be id-mapped",
-            ));
+        let can = match &mount.kind {
+            MountKind::Bind { .. } => true,
+            MountKind::Filesystem(fstype) => !["proc", "sysfs"].contains(&fstype.as_str()),
+            MountKind::Remount { .. } | MountKind::Cgroup => false,
+        };
+        if !can {
+            let message = "such a mount can't be id-mapped";
+            problems.push(Error::unsupported(&at, message));
         }
         if uids.is_empty() && config.namespace(NamespaceKind::User).is_none() {
             let message = "an id-mapped mount needs mappings, or a user namespace";

@@ -321,6 +321,16 @@ impl MountOptions {
         nameless || self.data.iter().any(long)
     }
 
+    /// What fsconfig(2) is told, where that is enough.
+    pub(crate) fn fsconfig(&self) -> Vec<(&str, Option<&str>)> {
+        let flags = SUPERBLOCK.iter();
+        let flags = flags.filter(|(flag, _)| self.superblock & flag != 0);
+        let flags = flags.filter_map(|(_, name)| name.map(|name| (name, None)));
+        let data = self.data.iter();
+        let data = data.map(|(key, value)| (key.as_str(), value.as_deref()));
+        flags.chain(data).collect()
+    }
+
     /// overlay's layers as options of their own (Linux 6.7): together they may be longer than mount(2)'s page.
     pub(crate) fn split_layers(&mut self) {
         let given = std::mem::take(&mut self.data);

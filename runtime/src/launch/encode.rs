@@ -196,6 +196,7 @@ impl Linker<'_, '_> {
                     by_host,
                     propagation: MS_PRIVATE,
                     id_map: None,
+                    new: None,
                 };
                 let (tree, source_path) = self.tree(&source)?;
                 let path = nul(path);
@@ -269,6 +270,7 @@ impl Linker<'_, '_> {
                     by_host: *by_host,
                     propagation: 0,
                     id_map: None,
+                    new: None,
                 };
                 let tree = new_api.then(|| self.null_device(&source)).transpose()?;
                 let (null_path, path) = (nul("/dev/null"), nul(path));

@@ -279,7 +279,17 @@ impl Linker<'_, '_> {
             };
             return Ok((Some(self.later(tree)?), path));
         }
-        let tree = clone_tree(&source.path, source.recursive)?;
+        let tree = match &source.new {
+            None => clone_tree(&source.path, source.recursive)?,
+            Some((fstype, options)) => {
+                fd::new_filesystem(fstype, &source.path, &options.fsconfig()).map_err(|errno| {
+                    Error::system(
+                        format!("cannot create a filesystem of type {fstype}"),
+                        errno,
+                    )
+                })?
+            }
+        };
         if let Some(map) = &source.id_map {
             let namespace = self.namespace_of(&map.maps)?;
             fd::map_ids(tree.as_fd(), map.recursive, namespace.as_fd())

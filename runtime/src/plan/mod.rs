@@ -109,6 +109,8 @@ pub(crate) struct TreeSource {
     /// What the clone becomes before it is attached; 0: it stays its original's peer.
     pub(crate) propagation: u64,
     pub(crate) id_map: Option<IdMap>,
+    /// Not a copy of what is at `path`, which only names it, but a new filesystem of this type with these options.
+    pub(crate) new: Option<(String, MountOptions)>,
 }
 
 /// Whose ids the files of a mount have. mount_setattr(2), MOUNT_ATTR_IDMAP

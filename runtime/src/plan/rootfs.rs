@@ -35,7 +35,36 @@ fn source(path: String, recursive: bool, config: &Config, facts: &Facts) -> Tree
         by_host: facts.privileged && facts.new_api(),
         propagation: base_propagation(config),
         id_map: None,
+        new: None,
     }
+}
+
+/// Made by the host, which rules it: whoever is root of a user namespace alone may not map its ids.
+fn mapped_filesystem(
+    path: &str,
+    fstype: &str,
+    mount: &Mount,
+    config: &Config,
+    facts: &Facts,
+) -> Result<TreeSource, Error> {
+    let id_map = id_map(path, mount, config, facts)?;
+    let refused = |message| Err(Error::unsupported(path, message));
+    if !facts.privileged {
+        return refused("only the host's root can map the ids of a new filesystem");
+    }
+    if mount.options.needs_mount2() || mount.options.copy_up {
+        return refused("not possible for an id-mapped filesystem with these options");
+    }
+    let mut options = mount.options.clone();
+    labels::mount(config, fstype, &mut options);
+    Ok(TreeSource {
+        path: mount.source.clone().unwrap_or_else(|| fstype.to_owned()),
+        recursive: false,
+        by_host: true,
+        propagation: 0,
+        id_map,
+        new: Some((fstype.to_owned(), options)),
+    })
 }
 
 /// Without maps of its own a mount has the container's.
@@ -197,6 +226,15 @@ fn one_mount(
             },
         ),
         MountKind::Cgroup => cgroup_mount(path, mount, config, facts, steps),
+        MountKind::Filesystem(fstype) if mount.is_id_mapped() => steps.push(
+            path,
+            Action::Bind {
+                source: mapped_filesystem(path, fstype, mount, config, facts)?,
+                options,
+                target: target.clone(),
+                new_api,
+            },
+        ),
         MountKind::Filesystem(fstype) => {
             if is_dev(mount) {
                 options.set &= !attr::RDONLY;

@@ -307,12 +307,17 @@ impl fmt::Display for Action {
                 target,
                 ..
             } => {
-                write!(
-                    f,
-                    "clone tree {} onto {target}{}",
-                    tree(source),
-                    options(given)
-                )?;
+                match &source.new {
+                    Some((fstype, given)) => {
+                        write!(f, "mount {fstype} of the host's{}", options(given))?;
+                    }
+                    None => write!(
+                        f,
+                        "clone tree {} onto {target}{}",
+                        tree(source),
+                        options(given)
+                    )?,
+                }
                 match &source.id_map {
                     Some(map) => id_map(map, f),
                     None => Ok(()),

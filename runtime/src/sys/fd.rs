@@ -50,6 +50,52 @@ pub(crate) fn clone_tree(path: &str, recursive: bool) -> std::result::Result<Own
     owned(fd)
 }
 
+/// A new filesystem, detached. fsopen(2), fsconfig(2), fsmount(2)
+pub(crate) fn new_filesystem(
+    fstype: &str,
+    source: &str,
+    options: &[(&str, Option<&str>)],
+) -> std::result::Result<OwnedFd, Errno> {
+    const FSCONFIG_SET_FLAG: libc::c_uint = 0;
+    const FSCONFIG_SET_STRING: libc::c_uint = 1;
+    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+    const FSOPEN_CLOEXEC: libc::c_uint = 1;
+    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+    let text = |text: &str| CString::new(text).map_err(|_| Errno::EINVAL);
+    let fstype = text(fstype)?;
+    // SAFETY: `fstype` is NUL-terminated and lives over the call, which only reads it.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), FSOPEN_CLOEXEC) };
+    let context = owned(context)?;
+    let configure = |command: libc::c_uint, key: Option<&CStr>, value: Option<&CStr>| {
+        let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: both strings are NUL-terminated, or null where the command takes none, and live over the call.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                command,
+                pointer(key),
+                pointer(value),
+                0,
+            )
+        };
+        Errno::result(done).map(drop)
+    };
+    for (key, value) in [("source", Some(source))].iter().chain(options) {
+        let (key, value) = (text(key)?, value.map(text).transpose()?);
+        let command = match &value {
+            Some(_) => FSCONFIG_SET_STRING,
+            None => FSCONFIG_SET_FLAG,
+        };
+        configure(command, Some(&key), value.as_deref())?;
+    }
+    configure(FSCONFIG_CMD_CREATE, None, None)?;
+    // SAFETY: three numbers.
+    let mount =
+        unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) };
+    owned(mount)
+}
+
 /// The files of a detached mount get the ids that a user namespace gives them. mount_setattr(2), MOUNT_ATTR_IDMAP
 pub(crate) fn map_ids(
     tree: BorrowedFd<'_>,

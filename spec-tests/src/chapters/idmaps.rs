@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::config::{bind, set, strip_option, user_namespace};
+use crate::config::{bind, push, set, strip_option, user_namespace};
+use crate::holder::Holder;
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
 use crate::suite::{Check, Known};
@@ -33,6 +34,12 @@ fn map(config: &mut Value) {
     for list in ["uidMappings", "gidMappings"] {
         set(config, &format!("/mounts/{last}/{list}"), map.clone());
     }
+}
+
+fn tmpfs(config: &mut Value, options: &[&str]) {
+    let mount =
+        json!({ "destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": options });
+    push(config, "/mounts", mount);
 }
 
 fn unmap(config: &mut Value) {
@@ -82,6 +89,60 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip_option(config, "ridmap"),
         probe: OWNERS_BELOW,
         expect: Expect::Is("1234:1234\n1234:1234"),
+        known: OLD,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.uidMappings.tmpfs",
+        prepare: source,
+        set: |_, config| {
+            tmpfs(config, &["mode=700", "nosuid"]);
+            map(config);
+        },
+        strip: unmap,
+        probe: Probe::Script("stat -c %u:%g:%a /data"),
+        expect: Expect::Is("1234:1234:700"),
+        known: OLD,
+        ..PROPERTY
+    },
+    // The container's own maps, but for the host's first id.
+    Property {
+        name: "mounts.uidMappings.tmpfs.user-namespace",
+        prepare: source,
+        set: |_, config| {
+            tmpfs(config, &["idmap"]);
+            user_namespace(config);
+            let map = json!([{ "containerID": 0, "hostID": 100_007, "size": 1 }]);
+            let last = config["mounts"].as_array().map_or(0, Vec::len) - 1;
+            for list in ["uidMappings", "gidMappings"] {
+                set(config, &format!("/mounts/{last}/{list}"), map.clone());
+            }
+        },
+        strip: unmap,
+        probe: Probe::Script("stat -c %u:%g /data"),
+        expect: Expect::Is("7:7"),
+        known: OLD,
+        ..PROPERTY
+    },
+    // Those of a user namespace that is joined.
+    Property {
+        name: "mounts.options.idmap.joined",
+        prepare: |scene| {
+            scene.holder = Some(Holder::start("user")?);
+            source(scene)
+        },
+        set: |scene, config| {
+            bind(config, &["bind", "idmap"]);
+            let path = scene.holder.as_ref().map(|holder| holder.path("user"));
+            push(
+                config,
+                "/linux/namespaces",
+                json!({ "type": "user", "path": path }),
+            );
+        },
+        strip: |config| strip_option(config, "idmap"),
+        probe: OWNERS,
+        expect: Expect::Is("0:0"),
         known: OLD,
         ..PROPERTY
     },

@@ -2,7 +2,7 @@
 
 use super::super::link::{Linker, Nul, nul, nuls, texts};
 use crate::config::Hook;
-use crate::config::mount_options::{MountOptions, SUPERBLOCK};
+use crate::config::mount_options::MountOptions;
 use crate::error::{Error, Result};
 use crate::plan::TreeSource;
 use crate::seccomp;
@@ -87,18 +87,11 @@ impl Linker<'_, '_> {
             return;
         }
         let source = source.map(nul);
-        let flags = SUPERBLOCK
-            .iter()
-            .filter(|(flag, _)| options.superblock & flag != 0);
-        let mut pairs: Vec<(Nul, Option<Nul>)> = flags
-            .filter_map(|(_, name)| name.map(|name| (nul(name), None)))
+        let pairs: Vec<(Nul, Option<Nul>)> = options
+            .fsconfig()
+            .into_iter()
+            .map(|(key, value)| (nul(key), value.map(nul)))
             .collect();
-        pairs.extend(
-            options
-                .data
-                .iter()
-                .map(|(key, value)| (nul(key), value.as_deref().map(nul))),
-        );
         let op = Op::MountFilesystem {
             fstype: kind.text(),
             source: source.as_ref().map(Nul::text),
