@@ -101,3 +101,21 @@ fn without_resctrl_it_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     stage.assert_clean();
 }
+
+/// Elsewhere only the process that had made the group knew that it had.
+#[test]
+fn defect_9_a_later_delete_removes_the_group() {
+    let Some((stage, resctrl)) = stage() else {
+        return;
+    };
+    let mut config = config(&stage, "f", &json!({}));
+    config["process"]["args"] = json!(["/bin/true"]);
+    let container = stage.container("f", &config).create().unwrap();
+    common::wait(&container.start().unwrap());
+    drop(container);
+    fs::remove_file(resctrl.join("f/tasks")).unwrap();
+    let later = Runtime::builder().state_root(stage.dir.join("state"));
+    later.build().unwrap().open("f").unwrap().delete().unwrap();
+    assert!(!resctrl.join("f").exists());
+    stage.assert_clean();
+}

@@ -6,6 +6,7 @@ mod cgroup_refusals;
 mod cgroups;
 mod console;
 mod debian;
+mod defects;
 mod devices;
 mod errors;
 mod exec;
@@ -73,6 +74,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         lifecycle::SCENARIOS,
         programs::SCENARIOS,
         debian::SCENARIOS,
+        defects::SCENARIOS,
         errors::SCENARIOS,
         exec::SCENARIOS,
         exec_cgroup::SCENARIOS,

@@ -524,3 +524,33 @@ fn real_time_is_of_v1() {
         ],
     );
 }
+
+/// As others had them: a weight that overflowed, a limit without swap that left swap unlimited, a swap limit
+/// that counted memory too, a reservation that was not limited.
+#[test]
+fn defect_3_weights() {
+    for (given, expect) in [(10, 1), (17, 71), (100, 910), (500, 4950), (1000, 10_000)] {
+        let json = format!(r#"{{"blockIO":{{"weight":{given}}}}}"#);
+        let expect = format!("io.bfq.weight={given}|io.weight={expect}");
+        check_json(Version::V2, &json, &[&expect]);
+    }
+}
+
+#[test]
+fn defect_4_no_swap_beyond_the_limit() {
+    let expect = ["memory.swap.max=0", "memory.max=100"];
+    check(Version::V2, &memory(Some(100), Some(100)), &expect);
+}
+
+#[test]
+fn defect_7_swap_without_the_memory() {
+    let expect = ["memory.swap.max=200", "memory.max=100"];
+    check(Version::V2, &memory(Some(100), Some(300)), &expect);
+}
+
+#[test]
+fn defect_8_reservations_of_huge_pages() {
+    let json = r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4}]}"#;
+    let v2 = ["hugetlb.2MB.max=4", "hugetlb.2MB.rsvd.max=4"];
+    check_json(Version::V2, json, &v2);
+}

@@ -166,3 +166,17 @@ fn the_oldest_make_room() {
     assert_eq!(root.files().len(), MOST_FILES);
     assert!(get(&dir, &(MOST_FILES + 8).to_string()).is_some());
 }
+
+/// A profile that differs in its errno alone was taken for another's elsewhere.
+#[test]
+fn defect_5_the_errno_is_in_the_key() {
+    let root = Root::new("defect-5");
+    let with = |errno| {
+        let mut profile = profile();
+        profile.syscalls[0].errno = Some(errno);
+        seccomp::cached(&profile, &root.0).unwrap().program
+    };
+    let (first, other) = (with(38), with(39));
+    assert_ne!(first, other);
+    assert_eq!(with(38), first);
+}
