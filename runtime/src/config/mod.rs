@@ -15,6 +15,7 @@ pub(crate) mod id_maps;
 pub(crate) mod mount_options;
 mod raw;
 pub(crate) mod resources;
+mod strict;
 mod sysctl;
 
 use crate::error::Error;
@@ -22,9 +23,9 @@ use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, Tim
 pub(crate) use from_spec::RLIMITS;
 pub(crate) use id_maps::IdMapping;
 use mount_options::MountOptions;
-pub(crate) use raw::strict;
 use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
+pub(crate) use strict::strict;
 pub(crate) use sysctl::Sysctl;
 
 /// A container's whole configuration.
