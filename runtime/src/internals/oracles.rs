@@ -278,8 +278,9 @@ pub fn mountinfo(bytes: &[u8]) -> bool {
     !places.is_empty()
 }
 
-/// Written as the kernel does.
+/// Written as the kernel does. A path begins with a slash: a mere `-` would be the end of the fields.
 fn a_path_is_read_as_it_is(path: &str) {
+    let path = &*format!("/{path}");
     let escaped = path.chars().map(|letter| match letter {
         ' ' | '\t' | '\n' | '\\' => format!("\\{:03o}", u32::from(letter)),
         other => other.to_string(),
