@@ -25,7 +25,7 @@ TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-too
 DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker conformance bench soak check fuzz \
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz conformance bench soak check fuzz \
 	packages-build packages-test packages-docker clean
 
 build: packages-build
@@ -39,7 +39,7 @@ demo: build packages-test
 	demo/run
 
 # Everything CI runs, in its order: fast things first.
-test: build packages-test check test-unit test-spec test-robust test-docker
+test: build packages-test check test-unit test-spec test-robust test-docker test-fuzz
 
 test-unit:
 	cargo test --locked --workspace --exclude longshore-init
@@ -85,8 +85,12 @@ check: packages-build
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps -p longshore
 	@if command -v cargo-deny >/dev/null; then cargo deny check; else echo "check: cargo-deny is not installed, its part is left out"; fi
 
-fuzz:
+# Ten minutes a target; in tests one.
+fuzz: packages-build
 	fuzz/run
+
+test-fuzz: packages-build
+	SECONDS_EACH=$${SECONDS_EACH:-60} fuzz/run
 
 packages-build:
 	@scripts/packages $(BUILD_PACKAGES)

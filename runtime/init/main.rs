@@ -21,6 +21,7 @@ mod copy;
 mod devices;
 mod filesystems;
 mod handshake;
+mod home;
 mod hooks;
 mod labels;
 mod listener;

@@ -108,7 +108,7 @@ impl Error {
 
     /// A value of config.json that can't be honoured.
     pub(crate) fn config(path: impl Into<String>, message: impl Into<String>) -> Error {
-        Error::new(ErrorKind::InvalidConfig, message).at(path)
+        Error::new(ErrorKind::InvalidConfig, shortened(message.into())).at(path)
     }
 
     pub(crate) fn unsupported(path: impl Into<String>, message: impl Into<String>) -> Error {
@@ -166,6 +166,19 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         self.0.errno
     }
+}
+
+/// A message may repeat a value, and a value may have 16 MiB. How it ends says what was expected.
+fn shortened(message: String) -> String {
+    const MOST: usize = 2000;
+    if message.len() <= MOST {
+        return message;
+    }
+    let (first, last) = (
+        message.floor_char_boundary(MOST / 2),
+        message.ceil_char_boundary(message.len() - MOST / 2),
+    );
+    format!("{} ... {}", &message[..first], &message[last..])
 }
 
 impl fmt::Debug for Error {
@@ -229,5 +242,12 @@ mod tests {
             "mounts[3] (/data): cannot attach clone of /srv/data at /data: EACCES (Permission denied)"
         );
         assert_eq!(error.errno(), Some(libc::EACCES));
+    }
+
+    #[test]
+    fn a_long_value_is_not_repeated() {
+        let text = format!("invalid type: {}, expected a sequence", "é".repeat(5000));
+        let error = Error::config("process.args", text).to_string();
+        assert!(error.len() < 2100 && error.ends_with("expected a sequence"));
     }
 }

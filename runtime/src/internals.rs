@@ -2,11 +2,16 @@
 
 use crate::cgroup::{self, Directories, Directory};
 use crate::config::Config;
-use crate::config::mount_options::MountOptions;
 use crate::launch::{self, Link};
 use crate::plan::{self, Facts, Plan, Request};
-use crate::wire::{Frame, Op, Reader, get_header};
 use std::os::fd::AsFd;
+
+mod oracles;
+
+pub use oracles::{
+    config_to_plan, cpusets, frames, id_maps, mount_options, mountinfo, passwd, state_record,
+    sysctl,
+};
 
 fn facts() -> Facts {
     let controllers = ["memory", "cpu", "cpuset", "pids", "devices", "freezer"]
@@ -95,31 +100,4 @@ pub fn link(json: &[u8], state_root: &std::path::Path) -> crate::Result<bool> {
         stop_at_steps: false,
     };
     launch::link(link).map(|_| true)
-}
-
-/// The words of one mount.
-#[must_use]
-pub fn mount_options(words: &[String]) -> bool {
-    let longest = words.iter().map(|word| word.len() + 1).sum();
-    MountOptions::parse(words).mount2_data().len() <= longest
-}
-
-/// Frames and operations as they come over the wire: reads what it can, never more than there is.
-#[must_use]
-pub fn wire(bytes: &[u8]) -> usize {
-    let mut input = Reader::new(bytes);
-    let mut count = usize::from(Frame::from_bytes(bytes).is_some());
-    if get_header(&mut input).is_some() {
-        while let Some((step, op)) = Op::get(&mut input) {
-            // What was read is what would be written.
-            let (mut once, mut twice) = (Vec::new(), Vec::new());
-            op.put(step, &mut once);
-            if let Some((step, again)) = Op::get(&mut Reader::new(&once)) {
-                again.put(step, &mut twice);
-            }
-            assert_eq!(once, twice);
-            count += 1;
-        }
-    }
-    count
 }

@@ -33,8 +33,11 @@ mod container;
 mod error;
 mod features;
 pub mod foreground;
+#[cfg(any(test, feature = "_internals"))]
+#[path = "../init/home.rs"]
+mod home;
 mod host;
-#[cfg(feature = "_internals")]
+#[cfg(any(test, feature = "_internals"))]
 #[doc(hidden)]
 pub mod internals;
 mod launch;

@@ -18,7 +18,7 @@ mod newer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -81,6 +81,10 @@ fn key(seccomp: &Seccomp) -> Result<String, Error> {
 /// makes a wrong tree of no rules at all (its issue 370).
 const TREE_FROM: usize = 16;
 
+/// Each rule is an instruction or more, and the kernel takes 4096 of these (BPF_MAXINSNS); some say the same
+/// twice. libseccomp compares each with those before it, which takes minutes for as many as a config may hold.
+const MOST_RULES: usize = 8192;
+
 /// Compiles a filter; an error names the property that can't be honoured.
 pub(crate) fn compile(seccomp: &Seccomp) -> Result<Filter, Error> {
     let names: usize = seccomp.syscalls.iter().map(|rule| rule.names.len()).sum();
@@ -104,6 +108,7 @@ fn compile_as(seccomp: &Seccomp, tree: bool) -> Result<Filter, Error> {
         filter,
         default,
         newest: 0,
+        rules: 0,
         seen: HashMap::new(),
     };
     for (index, rule) in seccomp.syscalls.iter().enumerate() {
@@ -190,6 +195,8 @@ struct Builder {
     default: ScmpAction,
     /// The highest number that a rule names.
     newest: i32,
+    /// How many libseccomp was given.
+    rules: usize,
     /// For `refuse_miscompiled`.
     seen: HashMap<ScmpSyscall, Seen>,
 }
@@ -200,6 +207,7 @@ impl Builder {
         let action = names::action(&rule.action, rule.errno)
             .map_err(|bad| bad.at(&format!("{path}.action"), &format!("{path}.errnoRet")))?;
         let conditions = conditions(&rule.args, path)?;
+        let mut before = HashSet::new();
         for (index, name) in rule.names.iter().enumerate() {
             // A profile names system calls of many kernels and architectures.
             let Ok(syscall) = ScmpSyscall::from_name(name) else {
@@ -207,8 +215,13 @@ impl Builder {
             };
             self.newest = self.newest.max(syscall.into());
             // libseccomp refuses a rule that changes nothing.
-            if action == self.default {
+            if action == self.default || !before.insert(syscall) {
                 continue;
+            }
+            self.rules += conditions.len();
+            if self.rules > MOST_RULES {
+                let message = format!("more than {MOST_RULES} rules with what is before it");
+                return Err(Error::config(path, message));
             }
             self.refuse_miscompiled(syscall, &rule.args, &conditions)
                 .map_err(|error| error.at(format!("{path}.args")))?;

@@ -45,19 +45,27 @@ pub(super) fn read_path(path: &str) -> Result<String, Errno> {
     read_at(AT_FDCWD, path)
 }
 
+/// The same of one that need not be text.
+pub(super) fn read_bytes(path: &str) -> Result<Vec<u8>, Errno> {
+    read_bytes_at(AT_FDCWD, path)
+}
+
 /// A whole control file.
 pub(super) fn read_at(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
+    String::from_utf8(read_bytes_at(dir, file)?).map_err(|_| Errno::EILSEQ)
+}
+
+fn read_bytes_at(dir: BorrowedFd<'_>, file: &str) -> Result<Vec<u8>, Errno> {
     let fd = openat(dir, file, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         match read(&fd, &mut buffer) {
-            Ok(0) => break,
+            Ok(0) => return Ok(bytes),
             Ok(n) => bytes.extend_from_slice(&buffer[..n]),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
     }
-    String::from_utf8(bytes).map_err(|_| Errno::EILSEQ)
 }
 
 pub(super) fn open_for_write(dir: BorrowedFd<'_>, file: &str) -> Result<OwnedFd, Errno> {

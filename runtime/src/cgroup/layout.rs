@@ -66,7 +66,7 @@ impl Layout {
         if let Some(layout) = usual {
             return Ok(layout);
         }
-        let mounts = dir::read_path("/proc/self/mountinfo")
+        let mounts = dir::read_bytes("/proc/self/mountinfo")
             .map_err(|errno| Error::system("cannot read /proc/self/mountinfo", errno))?;
         Ok(from_mountinfo(&own, &mounts, read_controllers))
     }
@@ -118,7 +118,8 @@ impl Layout {
 /// One line of /proc/self/cgroup: the controllers, empty for cgroup2, and the
 /// path.
 fn memberships(own: &str) -> impl Iterator<Item = (&str, String)> {
-    own.lines().filter_map(|line| {
+    // Not `lines`: a name may end with a carriage return.
+    own.split('\n').filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         Some((fields.next()?, clean(fields.next()?)))
     })
@@ -186,17 +187,22 @@ fn read_controllers(mount: &str) -> Vec<String> {
         .collect()
 }
 
-struct Mount {
-    root: String,
-    point: String,
-    kind: String,
-    options: String,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mount {
+    pub(crate) root: String,
+    pub(crate) point: String,
+    pub(crate) kind: String,
+    pub(crate) options: String,
 }
 
 /// The layout by /proc/self/mountinfo. A hierarchy that the kernel has but
 /// nobody has mounted is left out: there is no way to use it.
-fn from_mountinfo(own: &str, mounts: &str, controllers_of: fn(&str) -> Vec<String>) -> Layout {
-    let mounts: Vec<Mount> = mounts.lines().filter_map(parse_mount).collect();
+pub(crate) fn from_mountinfo(
+    own: &str,
+    mounts: &[u8],
+    controllers_of: fn(&str) -> Vec<String>,
+) -> Layout {
+    let mounts = parse_mounts(mounts);
     let mut v1 = V1 {
         hierarchies: Vec::new(),
         unified: None,
@@ -257,6 +263,14 @@ impl Mount {
     }
 }
 
+/// Anybody may mount at a path that is no text: such a line is passed over, not the whole file refused.
+pub(crate) fn parse_mounts(mountinfo: &[u8]) -> Vec<Mount> {
+    let lines = mountinfo.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| parse_mount(std::str::from_utf8(line).ok()?))
+        .collect()
+}
+
 /// `36 35 98:0 /root /point rw,noatime shared:1 - cgroup source rw,cpu`,
 /// proc_pid_mountinfo(5).
 fn parse_mount(line: &str) -> Option<Mount> {
@@ -293,7 +307,8 @@ mod tests {
     #[test]
     fn by_mountinfo() {
         let none = |_: &str| vec!["pids".to_owned()];
-        let v2 = "40 31 0:38 / /cg\\0402 rw shared:9 - cgroup2 cgroup2 rw\n";
+        let v2 = b"39 31 0:37 / /usb/\xff rw - vfat /dev/sdb rw\n\
+                   40 31 0:38 / /cg\\0402 rw shared:9 - cgroup2 cgroup2 rw\n";
         let Layout::V2(found) = from_mountinfo("0::/a\n", v2, none) else {
             panic!("not v2")
         };
@@ -302,7 +317,7 @@ mod tests {
 
         // Without a cgroup namespace the container's own path is that of the
         // host, while its mounts show only the part below it.
-        let v1 = "40 31 0:3 /docker/abc /c rw - cgroup c rw,cpuacct,cpu\n\
+        let v1 = b"40 31 0:3 /docker/abc /c rw - cgroup c rw,cpuacct,cpu\n\
                   41 31 0:4 / /s rw - cgroup c rw,xattr,name=systemd\n";
         let Layout::V1(found) = from_mountinfo(OWN, v1, none) else {
             panic!("not v1")
@@ -317,14 +332,14 @@ mod tests {
             [("name=systemd", "/s", "/"), ("cpu,cpuacct", "/c", "/")]
         );
 
-        assert_eq!(from_mountinfo(OWN, "", none), Layout::Absent);
+        assert_eq!(from_mountinfo(OWN, b"", none), Layout::Absent);
     }
 
     #[test]
     fn this_host() {
         let layout = Layout::probe().unwrap();
         let own = dir::read_path("/proc/self/cgroup").unwrap();
-        let mounts = dir::read_path("/proc/self/mountinfo").unwrap();
+        let mounts = dir::read_bytes("/proc/self/mountinfo").unwrap();
         // Both ways to find out agree.
         assert_eq!(layout, from_mountinfo(&own, &mounts, read_controllers));
     }

@@ -311,8 +311,13 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
 
 /// `0-3,7` as a bit a number, the lowest first, in words of 64 bits; empty for an empty list.
 pub(crate) fn mask(list: &str, most: usize) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for part in list.split(',').filter(|_| !list.trim().is_empty()) {
+    if list.trim().is_empty() {
+        return Some(Vec::new());
+    }
+    // How many ranges begin at a number, less those that have ended: a list may name everything a million times.
+    let mut edges = vec![0_i32; most + 1];
+    let mut end = 0;
+    for part in list.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let digits = |text: &str| -> Option<usize> {
             let text = text.trim();
@@ -323,8 +328,15 @@ pub(crate) fn mask(list: &str, most: usize) -> Option<Vec<u8>> {
         if last < first || last >= most {
             return None;
         }
-        bytes.resize(bytes.len().max((last / 64 + 1) * 8), 0);
-        for number in first..=last {
+        edges[first] += 1;
+        edges[last + 1] -= 1;
+        end = end.max(last + 1);
+    }
+    let mut bytes = vec![0; end.div_ceil(64) * 8];
+    let mut open = 0;
+    for (number, edge) in edges[..end].iter().enumerate() {
+        open += edge;
+        if open > 0 {
             bytes[number / 8] |= 1 << (number % 8);
         }
     }
@@ -346,6 +358,8 @@ mod tests {
             " 1 , 64",
             Some(&[2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]),
         );
+        let everything = vec!["0-1023"; 100_000].join(",");
+        check(&everything, Some(&[0xff; 128]));
         for bad in ["x", "3-1", "1024", "-1", "1-", "1,,2", "+1", "0x1", ","] {
             check(bad, None);
         }

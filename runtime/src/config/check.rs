@@ -1,5 +1,6 @@
 //! What can't be: every problem of a configuration, not the first. Pure.
 
+use super::id_maps::ranges;
 use super::{Config, Hook, MountKind, Namespace, NamespaceKind};
 use crate::error::Error;
 
@@ -200,19 +201,6 @@ fn namespaces(config: &Config, problems: &mut Vec<Error>) {
         }
         if name.len() > 64 {
             problems.push(Error::config(path, "is longer than 64 bytes"));
-        }
-    }
-}
-
-fn ranges(path: &str, list: &[super::IdMapping], problems: &mut Vec<Error>) {
-    for (index, map) in list.iter().enumerate() {
-        let overflows = map.container.checked_add(map.size).is_none()
-            || map.host.checked_add(map.size).is_none();
-        if map.size == 0 || overflows {
-            problems.push(Error::config(
-                format!("{path}[{index}]"),
-                "is not a range of ids",
-            ));
         }
     }
 }

@@ -7,6 +7,7 @@ use super::raw::Raw;
 use super::{Config, check, fields, from_spec};
 use crate::error::Error;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// What a configuration looks like from close by.
 #[derive(Debug, Default)]
@@ -96,8 +97,11 @@ pub(crate) fn examine(json: &[u8]) -> Examined {
 impl Examined {
     /// What a later stage says of a place that was told already, or of what is in it, only follows from that.
     pub(crate) fn add(&mut self, later: Vec<Error>) {
-        let told: Vec<_> = self.problems.iter().map(place).collect();
-        let news = |error: &Error| !told.iter().any(|place| leads(place, &self::place(error)));
+        let told: HashSet<_> = self.problems.iter().map(place).collect();
+        let news = |error: &Error| {
+            let place = place(error);
+            (1..=place.len()).all(|end| !told.contains(&place[..end]))
+        };
         self.problems.extend(later.into_iter().filter(news));
     }
 }
@@ -115,10 +119,6 @@ pub(crate) fn value_at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 
 fn place(error: &Error) -> Vec<String> {
     steps(error.config_path().unwrap_or_default())
-}
-
-fn leads(place: &[String], to: &[String]) -> bool {
-    !place.is_empty() && to.starts_with(place)
 }
 
 /// `mounts[3] (/data).options` is mounts, 3, options.

@@ -106,6 +106,9 @@ const FIELDS: &[(&str, &str)] = &[
     ("linux.seccomp.syscalls[].args[]", "index value valueTwo op"),
 ];
 
+/// Of so many unknown fields we look for what was meant: comparing is dear, and nobody reads more.
+const MOST: usize = 100;
+
 const HOOK: &str = "path args env timeout";
 const RATE: &str = "major minor rate";
 
@@ -140,6 +143,7 @@ fn walk(value: &Value, place: &str, path: &str, found: &mut Vec<Error>) {
                 } else if known.split_whitespace().any(|field| field == name) {
                     walk(member, &join(place, name), &path, found);
                 } else {
+                    let known = if found.len() < MOST { known } else { "" };
                     found.push(Error::config(path, words(name, known)));
                 }
             }

@@ -11,19 +11,22 @@ mod check;
 pub(crate) mod examine;
 mod fields;
 mod from_spec;
+pub(crate) mod id_maps;
 pub(crate) mod mount_options;
 mod raw;
 pub(crate) mod rdt;
 pub(crate) mod resources;
+mod strict;
 mod sysctl;
 
 use crate::error::Error;
 use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, TimeOffset};
 pub(crate) use from_spec::RLIMITS;
+pub(crate) use id_maps::IdMapping;
 use mount_options::MountOptions;
-pub(crate) use raw::strict;
 use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
+pub(crate) use strict::strict;
 pub(crate) use sysctl::Sysctl;
 
 /// A container's whole configuration.
@@ -238,21 +241,6 @@ pub(crate) struct Namespace {
     pub(crate) kind: NamespaceKind,
     /// `None`: a new one.
     pub(crate) path: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IdMapping {
-    pub(crate) container: u32,
-    pub(crate) host: u32,
-    pub(crate) size: u32,
-}
-
-impl IdMapping {
-    /// What an id of the container's is on the host.
-    pub(crate) fn to_host(self, id: u32) -> Option<u32> {
-        let offset = id.checked_sub(self.container)?;
-        (offset < self.size).then(|| self.host.checked_add(offset))?
-    }
 }
 
 /// config-linux.md#devices

@@ -5,9 +5,9 @@
 //! duplicates vanish, an unknown capability fails the parse, `pids.limit` 0 and
 //! absent are one. Such facts are read from here.
 
+use super::strict::strict;
 use crate::error::Error;
-use serde_json::{Map, Value};
-use std::fmt;
+use serde_json::Value;
 
 /// The most bytes a config.json may have.
 const MAX_BYTES: usize = 16 << 20;
@@ -236,83 +236,6 @@ fn asks(value: &Value) -> bool {
     }
 }
 
-/// A JSON object in which no object has a name twice. Errors are told at `path`.
-pub(crate) fn strict(json: &[u8], path: &str) -> Result<Value, Error> {
-    let Strict(value) =
-        serde_json::from_slice(json).map_err(|error| Error::config(path, error.to_string()))?;
-    if !value.is_object() {
-        return Err(Error::config(path, "is not an object"));
-    }
-    Ok(value)
-}
-
-/// A JSON value whose objects have no name twice.
-struct Strict(Value);
-
-impl<'de> serde::Deserialize<'de> for Strict {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Strict)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> serde::de::Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(Strict(item)) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Value::Array(list))
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if map.contains_key(&name) {
-                return Err(serde::de::Error::custom(format!("duplicate name {name:?}")));
-            }
-            let Strict(value) = members.next_value()?;
-            map.insert(name, value);
-        }
-        Ok(Value::Object(map))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,13 +268,6 @@ mod tests {
             Ok(&["linux.netDevices"]),
         );
         check(&"[".repeat(100_000), Err("recursion limit"));
-    }
-
-    #[test]
-    fn a_name_twice_is_told_where_it_is() {
-        let twice = |json: &[u8]| strict(json, "process").unwrap_err().to_string();
-        assert!(twice(br#"{"user":{"uid":0,"uid":1}}"#).starts_with("process: duplicate name"));
-        assert_eq!(twice(b"7"), "process: is not an object");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::{Config, NamespaceKind};
 use crate::error::Error;
+use std::collections::BTreeSet;
 
 /// One parameter of `linux.sysctl`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +92,9 @@ fn path(key: &str) -> String {
 }
 
 pub(super) fn check(config: &Config, problems: &mut Vec<Error>) {
-    for (index, parameter) in config.sysctls.iter().enumerate() {
-        let mut before = config.sysctls[..index].iter();
-        if before.any(|other| other.path == parameter.path) {
+    let mut seen = BTreeSet::new();
+    for parameter in &config.sysctls {
+        if !seen.insert(&parameter.path) {
             problems.push(Error::config(parameter.place(), "is given twice"));
         }
         if config.namespace(parameter.kind).is_none() {

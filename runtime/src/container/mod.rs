@@ -14,7 +14,7 @@ mod judge;
 mod kill;
 mod pause;
 mod process;
-mod record;
+pub(crate) mod record;
 mod start;
 mod state;
 mod stdio;

@@ -114,7 +114,7 @@ impl Record {
         let blank = self
             .steps
             .iter()
-            .take_while(|step| step.action.is_empty())
+            .take_while(|step| step.path.is_empty() && step.action.is_empty())
             .count();
         let steps: Vec<_> = self.steps[blank..]
             .iter()
@@ -257,6 +257,20 @@ mod tests {
         let record = record();
         let again = Record::from_json(&record.to_json()).unwrap();
         assert_eq!(format!("{record:?}"), format!("{again:?}"));
+    }
+
+    #[test]
+    fn a_step_without_words_keeps_its_path() {
+        let mut record = record();
+        record.steps.insert(
+            1,
+            RecordedStep {
+                path: "process".into(),
+                action: String::new(),
+            },
+        );
+        let again = Record::from_json(&record.to_json()).unwrap();
+        assert_eq!(again.steps, record.steps);
     }
 
     #[test]

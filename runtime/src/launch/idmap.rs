@@ -1,6 +1,6 @@
 //! User namespace maps, written from outside. user_namespaces(7)
 
-use crate::config::IdMapping;
+use crate::config::{IdMapping, id_maps};
 use crate::error::{Error, Result};
 use std::process::Command;
 
@@ -33,11 +33,7 @@ fn deny_setgroups(pid: i32) -> Result<()> {
 }
 
 fn write_map(pid: i32, file: &str, path: &str, maps: &[IdMapping]) -> Result<()> {
-    let lines: String = maps
-        .iter()
-        .map(|map| format!("{} {} {}\n", map.container, map.host, map.size))
-        .collect();
-    std::fs::write(format!("/proc/{pid}/{file}"), lines)
+    std::fs::write(format!("/proc/{pid}/{file}"), id_maps::text(maps))
         .map_err(|error| Error::system(format!("cannot write {file}"), error).at(path))
 }
 

@@ -586,3 +586,12 @@ fn from_many_threads() {
         }
     });
 }
+
+#[test]
+fn more_rules_than_a_filter_holds() {
+    let many = |rules| filter("SCMP_ACT_ALLOW", vec![rule(&["read"], "KILL", &[]); rules]);
+    assert!(compile(&many(MOST_RULES + 1)).is_err());
+    let again = filter("SCMP_ACT_ALLOW", vec![rule(&["read"; 60_000], "KILL", &[])]);
+    let list = |filter| compile_as(filter, false).unwrap();
+    assert_eq!(list(&again), list(&many(1)));
+}

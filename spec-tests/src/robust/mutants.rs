@@ -14,7 +14,10 @@ use crate::scene::Scene;
 use crate::suite::{Check, Stop, ensure};
 use crate::sys;
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario("mutants.config", mutants)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("mutants.config", mutants),
+    scenario("mutants.crowded", crowded),
+];
 
 /// What a command may need besides four times its config.json, in bytes.
 const MEMORY: usize = 24 << 20;
@@ -80,6 +83,81 @@ fn mutants(scene: &mut Scene<'_>) -> Check {
         "{created} of {rounds} gave a container"
     );
     Ok(())
+}
+
+/// Where many small things may be, and one of them; `#` is its number.
+#[rustfmt::skip]
+const CROWDS: &[(&str, &str)] = &[
+    ("/crowd", "[]"), ("/crowd", "[0]"), ("/crowd", "{}"), ("/crowd", r#"{"a":0}"#), ("/crowd", r#""""#), ("/crowd", "0"),
+    ("/crowd", r##"{"#":[{}]}"##),
+    ("/linux/crowd/a/b", "[[[0]]]"),
+    ("/process/args", r#""""#), ("/process/args", "[]"), ("/process/env", r#""A=1""#),
+    ("/process/user/additionalGids", "5"), ("/process/capabilities/bounding", r#""CAP_KILL""#),
+    ("/process/capabilities/bounding", r#""C""#), ("/process/rlimits", r#"{"type":"RLIMIT_CPU","soft":1,"hard":1}"#),
+    ("/mounts", "{}"), ("/mounts", r#"{"destination":"/m#"}"#), ("/mounts/0/options", r#""ro""#),
+    ("/annotations", r##""#":"""##), ("/hooks/poststop/0/env", r#""A=""#), ("/hooks/poststop/0/args", r#""""#),
+    ("/linux/sysctl", r##""net.#":"""##), ("/linux/maskedPaths", r#""/none""#), ("/linux/readonlyPaths", r#""/none#""#),
+    ("/linux/devices", r#"{"path":"/dev/zeros","type":"c","major":1,"minor":5}"#),
+    ("/linux/namespaces", r#"{"type":"pid"}"#), ("/linux/uidMappings", r#"{"containerID":#,"hostID":#,"size":1}"#),
+    ("/linux/resources/devices", r#"{"allow":true}"#), ("/linux/resources/unified", r##""#":"""##),
+    ("/linux/resources/hugepageLimits", r#"{"pageSize":"2MB","limit":#}"#),
+    ("/linux/seccomp/syscalls", r#"{"names":["mkdir"],"action":"SCMP_ACT_KILL"}"#),
+    ("/linux/seccomp/syscalls/0/names", r#""mkdir""#), ("/linux/seccomp/syscalls/0/names", r#""m#""#),
+    ("/linux/seccomp/syscalls/0/args", r#"{"index":0,"value":#,"op":"SCMP_CMP_EQ"}"#),
+    ("/linux/seccomp/flags", r#""""#), ("/linux/seccomp/architectures", r#""SCMP_ARCH_X86""#),
+];
+
+/// As many as fit into the largest config, and about as many objects or values as there may be.
+const COUNTS: [usize; 3] = [usize::MAX, 4_000, 30_000];
+
+fn crowded(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let base = rich(&scene.config);
+    for (pointer, item) in CROWDS {
+        for count in COUNTS {
+            let bytes = crowd(base.clone(), pointer, item, count);
+            fs::write(scene.path("config.json"), &bytes)?;
+            try_one(scene, bytes.len()).map_err(|stop| match stop {
+                Stop::Fail(why) => Stop::Fail(format!(
+                    "{count} of {item} at {pointer}: {}",
+                    shortened(&why)
+                )),
+                skip => skip,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(2000).collect()
+}
+
+fn crowd(mut config: Value, pointer: &str, item: &str, count: usize) -> Vec<u8> {
+    const MOST: usize = 16 << 20;
+    set(&mut config, pointer, json!("@"));
+    let config = config.to_string();
+    let (before, after) = config.split_once("\"@\"").unwrap_or_default();
+    let (open, close) = if item.contains("\":\"\"") && !item.starts_with('{') {
+        ('{', '}')
+    } else {
+        ('[', ']')
+    };
+    let mut bytes = format!("{before}{open}");
+    let room = MOST - after.len() - 1;
+    for number in 0..count {
+        let item = item.replace('#', &number.to_string());
+        if bytes.len() + item.len() + 1 > room {
+            break;
+        }
+        if number > 0 {
+            bytes.push(',');
+        }
+        bytes.push_str(&item);
+    }
+    bytes.push(close);
+    bytes.push_str(after);
+    bytes.into()
 }
 
 /// With a little of everything that there is to spoil.

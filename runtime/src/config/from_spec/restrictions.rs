@@ -46,6 +46,9 @@ pub(super) fn resources(
             None
         }
     });
+    let devices = devices.collect();
+    let cpu = given.cpu().as_ref();
+    let cpu = cpu.map(|given| cpu_of(given, problems)).unwrap_or_default();
     let rdma = |given: &oci::LinuxRdma| Rdma {
         handles: given.hca_handles(),
         objects: given.hca_objects(),
@@ -53,9 +56,9 @@ pub(super) fn resources(
     let rdmas = given.rdma().iter().flatten();
     let hugepages = given.hugepage_limits().iter().flatten();
     Resources {
-        devices: devices.collect(),
+        devices,
         memory: given.memory().as_ref().map(memory).unwrap_or_default(),
-        cpu: given.cpu().as_ref().map(cpu).unwrap_or_default(),
+        cpu,
         pids_limit,
         block_io: given.block_io().as_ref().map(block_io).unwrap_or_default(),
         hugepages: hugepages
@@ -87,7 +90,17 @@ fn memory(given: &oci::LinuxMemory) -> Memory {
     }
 }
 
-fn cpu(given: &oci::LinuxCpu) -> Cpu {
+fn cpu_of(given: &oci::LinuxCpu, problems: &mut Problems) -> Cpu {
+    // The kernel takes a list up to a line's end and is silent about the rest.
+    let mut list = |name: &str, list: &Option<String>| {
+        let list = list.clone().filter(|list| !list.is_empty())?;
+        if list.contains(char::is_control) {
+            let at = format!("linux.resources.cpu.{name}");
+            problems.push(Error::config(at, format!("{list:?} is no list of numbers")));
+        }
+        Some(list)
+    };
+    let (cpus, mems) = (list("cpus", given.cpus()), list("mems", given.mems()));
     Cpu {
         shares: given.shares(),
         quota: given.quota(),
@@ -96,8 +109,8 @@ fn cpu(given: &oci::LinuxCpu) -> Cpu {
         idle: given.idle(),
         realtime_runtime: given.realtime_runtime(),
         realtime_period: given.realtime_period(),
-        cpus: given.cpus().clone().filter(|list| !list.is_empty()),
-        mems: given.mems().clone().filter(|list| !list.is_empty()),
+        cpus,
+        mems,
     }
 }
 
@@ -233,5 +246,23 @@ fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
         action: given.action().to_string(),
         errno: given.errno_ret(),
         args: args.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_one_line() {
+        let parse = |json: &str| Resources::parse(json.as_bytes());
+        assert!(parse(r#"{"cpu":{"cpus":"0-1","mems":"0"}}"#).is_ok());
+        for (field, json) in [
+            ("cpus", r#"{"cpu":{"cpus":"0\n,1"}}"#),
+            ("mems", r#"{"cpu":{"mems":"0\u0000,1"}}"#),
+        ] {
+            let problem = parse(json).unwrap_err()[0].to_string();
+            assert!(problem.starts_with(&format!("linux.resources.cpu.{field}: ")));
+        }
     }
 }
