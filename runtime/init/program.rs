@@ -423,6 +423,8 @@ operations! {
     55 IoPriority { value: u32 }
     56 MemoryPolicy { mode: u32, nodes: &'a [u8] }
     57 Personality { persona: u32 }
+    /// One of this network namespace goes to the host, which does its half of the step with it.
+    58 NetlinkSocket {}
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

@@ -85,6 +85,8 @@ struct Inner {
     step: Option<String>,
     message: String,
     errno: Option<i32>,
+    /// What went wrong besides, when it was undone.
+    also: Option<String>,
     /// The message has the errno in words already.
     worded: bool,
 }
@@ -97,6 +99,7 @@ impl Error {
             step: None,
             message: message.into(),
             errno: None,
+            also: None,
             worded: false,
         }))
     }
@@ -143,6 +146,13 @@ impl Error {
         self.with_errno(errno)
     }
 
+    /// Tells what went wrong besides.
+    pub(crate) fn and(mut self, other: &Error) -> Error {
+        let before = self.0.also.take().map(|text| text + "; ");
+        self.0.also = Some(format!("{}{other}", before.unwrap_or_default()));
+        self
+    }
+
     /// What kind of failure this is.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -182,6 +192,9 @@ impl fmt::Display for Inner {
         f.write_str(&self.message)?;
         if let Some(errno) = self.errno.filter(|_| !self.worded) {
             write!(f, ": {}", Errno(errno))?;
+        }
+        if let Some(also) = &self.also {
+            write!(f, "; {also}")?;
         }
         Ok(())
     }
@@ -229,5 +242,12 @@ mod tests {
             "mounts[3] (/data): cannot attach clone of /srv/data at /data: EACCES (Permission denied)"
         );
         assert_eq!(error.errno(), Some(libc::EACCES));
+        let two = error
+            .and(&Error::new(ErrorKind::System, "one"))
+            .and(&Error::new(ErrorKind::System, "two"));
+        assert!(
+            two.to_string().ends_with("(Permission denied); one; two"),
+            "{two}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     strings,
     process,
     paths,
@@ -18,6 +18,7 @@ const CHECKS: [Check; 12] = [
     hooks,
     super::sysctl::check,
     super::attributes::check,
+    super::netdev::check,
 ];
 
 /// Those that a further process of a container can fail.

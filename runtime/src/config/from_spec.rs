@@ -3,6 +3,7 @@
 
 use super::attributes;
 use super::mount_options::{MountOptions, ms};
+use super::netdev;
 use super::raw::{Raw, capability_number};
 use super::resources::Seccomp;
 use super::{
@@ -77,6 +78,7 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
         devices: devices(&linux, problems),
+        net_devices: netdev::net_devices(&linux),
         cgroups_path: linux
             .cgroups_path()
             .as_deref()

@@ -12,6 +12,7 @@ pub(crate) mod examine;
 mod fields;
 mod from_spec;
 pub(crate) mod mount_options;
+mod netdev;
 mod raw;
 pub(crate) mod resources;
 mod sysctl;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, TimeOffset};
 pub(crate) use from_spec::RLIMITS;
 use mount_options::MountOptions;
+pub(crate) use netdev::NetDevice;
 pub(crate) use raw::strict;
 use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
@@ -39,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) uid_mappings: Vec<IdMapping>,
     pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) devices: Vec<Device>,
+    pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) cgroups_path: Option<String>,
     pub(crate) resources: Resources,
     pub(crate) sysctls: Vec<Sysctl>,

@@ -17,7 +17,6 @@ const MAX_BYTES: usize = 16 << 20;
 const UNSUPPORTED: &[&str] = &[
     "process.apparmorProfile",
     "process.selinuxLabel",
-    "linux.netDevices",
     "linux.intelRdt",
     "linux.mountLabel",
 ];
@@ -29,7 +28,7 @@ const IGNORED: &[&str] = &[
     "linux.resources.memory.kernelTCP",
 ];
 
-/// What must be an object, or a list of objects after `[]`. serde reads a list as a structure too,
+/// What must be an object, or a list of objects after `[]`, or a map of them after `.*`. serde reads a list as a structure too,
 /// and an empty one as a structure that asks for nothing.
 const OBJECTS: &[&str] = &[
     "root",
@@ -55,6 +54,8 @@ const OBJECTS: &[&str] = &[
     "linux.uidMappings[]",
     "linux.gidMappings[]",
     "linux.devices[]",
+    "linux.netDevices",
+    "linux.netDevices.*",
     "linux.resources",
     "linux.resources.devices[]",
     "linux.resources.memory",
@@ -143,6 +144,19 @@ impl Raw {
         let mut problems = Vec::new();
         let wrong = |value: &Value| !value.is_object() && !value.is_null();
         for path in OBJECTS {
+            if let Some(map) = path.strip_suffix(".*") {
+                let members = self.get(map).and_then(Value::as_object);
+                let wrong = members
+                    .into_iter()
+                    .flatten()
+                    .filter(|(_, member)| !member.is_object());
+                problems.extend(
+                    wrong.map(|(name, _)| {
+                        Error::config(format!("{map}.{name}"), "is not an object")
+                    }),
+                );
+                continue;
+            }
             let Some(list) = path.strip_suffix("[]") else {
                 if self.get(path).is_some_and(wrong) {
                     problems.push(Error::config(*path, "is not an object"));

@@ -23,6 +23,7 @@ impl Linker<'_, '_> {
             | Action::CgroupDevices(_)
             | Action::CgroupOwner(_)
             | Action::OomScore(_)
+            | Action::MoveDevice(_)
             | Action::LateHook(_)
             | Action::Descriptors => return Ok(()),
             Action::Receive => {
@@ -67,6 +68,7 @@ impl Linker<'_, '_> {
             Action::BecomeRoot => Op::BecomeRoot {},
             Action::DropDumpable => Op::DropDumpable {},
             Action::LoopbackUp => Op::LoopbackUp {},
+            Action::NetlinkSocket => Op::NetlinkSocket {},
             Action::SetPropagation { flags, new_api } => Op::SetPropagation {
                 flags: *flags,
                 new_api: *new_api,

@@ -135,6 +135,8 @@ pub(crate) enum Action {
     /// The container's user may make cgroups below it, and move processes there: an id of the host's.
     CgroupOwner(u32),
     OomScore(i32),
+    /// While init waits at `NetlinkSocket`.
+    MoveDevice(crate::config::NetDevice),
     // Stage 1
     Descriptors,
     /// What depends on the cgroup comes while we are on our way: in stage 1 if init is cloned into it, else in init.
@@ -165,6 +167,8 @@ pub(crate) enum Action {
     BecomeRoot,
     DropDumpable,
     LoopbackUp,
+    /// The host needs one of the container's network namespace, and init waits while it moves devices.
+    NetlinkSocket,
     SetPropagation {
         flags: u64,
         new_api: bool,
