@@ -23,6 +23,7 @@ mod masks;
 mod mount_points;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod pause;
 mod process;
 mod programs;
@@ -44,6 +45,7 @@ pub(crate) fn properties() -> Vec<&'static dyn Case> {
         process::PROPERTIES,
         attributes::PROPERTIES,
         devices::PROPERTIES,
+        netdevices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
         seccomp::PROPERTIES,
@@ -61,6 +63,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         baseline::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,
+        netdevices::SCENARIOS,
         cgroups::SCENARIOS,
         cgroup_refusals::SCENARIOS,
         seccomp::SCENARIOS,
