@@ -120,3 +120,9 @@ pub fn wire(bytes: &[u8]) -> usize {
     }
     count
 }
+
+/// What a netlink socket receives: how many messages, links and addresses there are in it.
+#[must_use]
+pub fn netlink(bytes: &[u8]) -> usize {
+    crate::sys::netlink::read_all(bytes)
+}

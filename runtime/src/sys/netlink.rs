@@ -8,6 +8,8 @@ mod message;
 
 use super::fd::owned;
 use super::pidfd::poll_any;
+#[cfg(feature = "_internals")]
+pub(crate) use message::read_all;
 pub(crate) use message::{Address, Link};
 use message::{Message, Request, flag, kind};
 use nix::errno::Errno;
