@@ -99,10 +99,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("linux.netDevices.name.twice-is-refused", twice).deviates(OLD),
     scenario("linux.netDevices.missing-is-refused", missing).deviates(OLD),
     scenario("linux.netDevices.needs-a-namespace", no_namespace_refused).deviates(OLD),
-    scenario("linux.netDevices.undone", undone).deviates(OLD),
-    scenario("linux.netDevices.undone.joined", undone_joined).deviates(OLD),
-    scenario("linux.netDevices.undone.user-namespace", undone_mapped).deviates(OLD),
-    scenario("linux.netDevices.undone.down", undone_down).deviates(OLD),
+    scenario("linux.netDevices.undone", undone),
+    scenario("linux.netDevices.undone.joined", undone_joined),
+    scenario("linux.netDevices.undone.user-namespace", undone_mapped),
+    scenario("linux.netDevices.undone.down", undone_down),
     scenario("linux.netDevices.undone.after-a-hook", undone_hook).deviates(OLD),
     scenario("features.linux.netDevices", features),
 ];
@@ -269,7 +269,7 @@ fn hooks(scene: &mut Scene<'_>) -> Check {
     let found = scene.path("found");
     let text = format!("#!/bin/sh\nip -o addr show berth7 > {}\n", found.display());
     let path = scene.executable("hook", &text)?;
-    let hook = json!([{ "path": path }]);
+    let hook = json!([{ "path": path, "args": ["hook"] }]);
     set(&mut scene.config, "/hooks/createContainer", hook);
     scene.run()?.must()?;
     let found = std::fs::read_to_string(found)?;
@@ -386,13 +386,21 @@ fn undone_down(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
+/// The hook is the runtime's, where the device is gone meanwhile.
 fn undone_hook(scene: &mut Scene<'_>) -> Check {
     quay(scene)?;
-    let path = scene.executable("hook", "#!/bin/sh\nexit 1\n")?;
-    let hook = json!([{ "path": path }]);
+    let gone = scene.path("gone");
+    let text = format!(
+        "#!/bin/sh\nip link show pier0 || touch {}\nexit 1\n",
+        gone.display()
+    );
+    let path = scene.executable("hook", &text)?;
+    let hook = json!([{ "path": path, "args": ["hook"] }]);
     set(&mut scene.config, "/hooks/createRuntime", hook);
     named(&mut scene.config, "berth7");
-    refused(scene, "hook")
+    refused(scene, "hook")?;
+    ensure!(gone.exists(), "pier0 had not moved when the hook ran");
+    Ok(())
 }
 
 /// Whoever lists it has it.
