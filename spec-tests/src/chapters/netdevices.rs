@@ -117,6 +117,9 @@ fn at_berth(seen: &str, name: &str) -> bool {
     others.len() == 1
         && others[0].contains(&format!(" {name}@"))
         && others[0].contains(",UP")
+        && seen.contains(&format!(
+            " 10.9.0.1/24 brd 10.9.0.255 scope global {name}:web"
+        ))
         && [" 10.7.0.1/24 ", " fd77::1/64 "].iter().all(|address| {
             seen.lines()
                 .any(|line| line.contains(name) && line.contains(address))
@@ -143,6 +146,11 @@ fn quay(scene: &mut Scene<'_>) -> Check {
     scene.holder = Some(holder);
     device(scene, "pier0", "10.7.0.1/24")?;
     ip(scene, "addr add fd77::1/64 dev pier0 nodad")?;
+    // The label goes with the name.
+    ip(
+        scene,
+        "addr add 10.9.0.1/24 brd 10.9.0.255 dev pier0 label pier0:web",
+    )?;
     // What is not kept: one that is lent, and one that is the link's own.
     ip(
         scene,
@@ -196,6 +204,8 @@ fn at_home(scene: &Scene<'_>) -> Check {
             "without {address}: {addresses}"
         );
     }
+    let label = addresses.contains(" 10.9.0.1/24 brd 10.9.0.255 scope global pier0:web");
+    ensure!(label, "without its label: {addresses}");
     Ok(())
 }
 
@@ -319,7 +329,18 @@ fn missing(scene: &mut Scene<'_>) -> Check {
     quay(scene)?;
     let two = json!({ "pier0": { "name": "berth7" }, "pier9": {} });
     set(&mut scene.config, "/linux/netDevices", two);
-    refused(scene, "linux.netDevices.pier9")
+    refused(scene, "linux.netDevices.pier9")?;
+    // An alternative name is not the name.
+    ip(scene, "link property add dev pier0 altname jetty")?;
+    set(
+        &mut scene.config,
+        "/linux/netDevices",
+        json!({ "jetty": {} }),
+    );
+    refused(scene, "linux.netDevices.jetty")?;
+    // Nobody has it there yet, but the device brings it along: the kernel moves it, and then can't rename it.
+    named(&mut scene.config, "jetty");
+    refused(scene, "linux.netDevices.pier0")
 }
 
 fn no_namespace_refused(scene: &mut Scene<'_>) -> Check {
