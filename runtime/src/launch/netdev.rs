@@ -115,12 +115,15 @@ impl Moves {
         } else {
             device.name.clone()
         };
+        let was_free = self.there.link_named(&before.name) == Err(Errno::ENODEV);
         let to = self.namespace_there.as_fd();
         let sent = self.here.move_link(before.index, &arrival, to);
         let crossed = match sent {
             Ok(()) => self.there.link_named(&arrival),
-            // Moved, and then not renamed: it has its old name there.
-            Err(_) if self.here.link(before.index) == Err(Errno::ENODEV) => {
+            // Gone before it could be moved: what has its name there is another.
+            Err(Errno::ENODEV) => Err(Errno::ENODEV),
+            // Moved, and then not renamed: it has its old name there, which it can have only if nobody had it before.
+            Err(_) if was_free && self.here.link(before.index) == Err(Errno::ENODEV) => {
                 self.there.link_named(&before.name)
             }
             Err(errno) => Err(errno),
