@@ -32,6 +32,10 @@ impl Init<'_> {
     }
 
     fn say(&self, kind: u32, step: u32) -> Outcome {
+        self.say_with(kind, step, None)
+    }
+
+    fn say_with(&self, kind: u32, step: u32, descriptor: Option<Fd>) -> Outcome {
         Ok(sys::send(
             self.control,
             &Frame {
@@ -40,7 +44,7 @@ impl Init<'_> {
                 value: 0,
             }
             .to_bytes(),
-            None,
+            descriptor,
         )?)
     }
 
@@ -76,6 +80,13 @@ impl Init<'_> {
     pub(crate) fn sync(&mut self) -> Outcome {
         let step = self.step();
         self.say(frame::SYNC, step)?;
+        self.hear(frame::GO).map(drop)
+    }
+
+    /// No thread of the host's may enter this network namespace, and a socket stays in the one that it was made in.
+    pub(crate) fn netlink_socket(&mut self) -> Outcome {
+        let socket = sys::netlink_socket()?;
+        self.say_with(frame::SYNC, self.step(), Some(socket.fd()))?;
         self.hear(frame::GO).map(drop)
     }
 

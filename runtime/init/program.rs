@@ -428,6 +428,8 @@ operations! {
     58 HoldProcfs {}
     /// Of init itself, in the first of the files that is there, below the caller's procfs. proc_pid_attr(5)
     59 Attribute { files: Vec<Text<'a>>, value: Text<'a> }
+    /// One of this network namespace goes to the host, which does its half of the step with it.
+    60 NetlinkSocket {}
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

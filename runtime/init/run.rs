@@ -190,6 +190,7 @@ impl<'p> Init<'p> {
             Op::BecomeRoot {} => self.become_root(),
             Op::DropDumpable {} => Ok(sys::prctl(sys::prctl::SET_DUMPABLE, 0, 0).map(drop)?),
             Op::LoopbackUp {} => self.loopback_up(),
+            Op::NetlinkSocket {} => self.netlink_socket(),
             Op::SetPropagation { flags, new_api } => self.set_propagation(*flags, *new_api),
             Op::AttachRoot {
                 source,

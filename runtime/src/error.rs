@@ -85,6 +85,8 @@ struct Inner {
     step: Option<String>,
     message: String,
     errno: Option<i32>,
+    /// What went wrong besides, when it was undone.
+    also: Option<String>,
     /// The message has the errno in words already.
     worded: bool,
 }
@@ -97,6 +99,7 @@ impl Error {
             step: None,
             message: message.into(),
             errno: None,
+            also: None,
             worded: false,
         }))
     }
@@ -141,6 +144,13 @@ impl Error {
     pub(crate) fn with_worded_errno(mut self, errno: impl Into<Errno>) -> Error {
         self.0.worded = true;
         self.with_errno(errno)
+    }
+
+    /// Tells what went wrong besides.
+    pub(crate) fn and(mut self, other: &Error) -> Error {
+        let before = self.0.also.take().map(|text| text + "; ");
+        self.0.also = Some(format!("{}{other}", before.unwrap_or_default()));
+        self
     }
 
     /// What kind of failure this is.
@@ -196,6 +206,9 @@ impl fmt::Display for Inner {
         if let Some(errno) = self.errno.filter(|_| !self.worded) {
             write!(f, ": {}", Errno(errno))?;
         }
+        if let Some(also) = &self.also {
+            write!(f, "; {also}")?;
+        }
         Ok(())
     }
 }
@@ -242,6 +255,13 @@ mod tests {
             "mounts[3] (/data): cannot attach clone of /srv/data at /data: EACCES (Permission denied)"
         );
         assert_eq!(error.errno(), Some(libc::EACCES));
+        let two = error
+            .and(&Error::new(ErrorKind::System, "one"))
+            .and(&Error::new(ErrorKind::System, "two"));
+        assert!(
+            two.to_string().ends_with("(Permission denied); one; two"),
+            "{two}"
+        );
     }
 
     #[test]

@@ -3,8 +3,7 @@
 //! Built from the tables that the work itself goes by, so that it can't promise what isn't there. Only keys of
 //! the spec version that it names as its maximum.
 
-use crate::config::NamespaceKind;
-use crate::config::mount_options;
+use crate::config::{NamespaceKind, attributes, mount_options};
 use crate::seccomp::names;
 use crate::sys::probe;
 use serde_json::{Value, json};
@@ -52,7 +51,9 @@ fn object() -> Value {
             "apparmor": { "enabled": true },
             // Written, but never run on a host that has it.
             "selinux": { "enabled": false },
-            "intelRdt": { "enabled": true },
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "netDevices": { "enabled": true },
+            "memoryPolicy": memory_policy(),
             "mountExtensions": { "idmap": { "enabled": true } },
         },
         "annotations": {
@@ -60,6 +61,12 @@ fn object() -> Value {
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
     })
+}
+
+fn memory_policy() -> Value {
+    let modes: Vec<_> = attributes::MEMORY_MODES.iter().map(|row| row.0).collect();
+    let flags: Vec<_> = attributes::MEMORY_FLAGS.iter().map(|row| row.0).collect();
+    json!({ "modes": modes, "flags": flags })
 }
 
 fn seccomp() -> Value {

@@ -109,10 +109,17 @@ fn owned_by_user(config: &Config) -> Result<Vec<NamespaceKind>> {
     Ok(owned)
 }
 
-/// Of the namespaces joined by path whose parameters are to be set, those that this process is in.
+/// Of the namespaces joined by path whose parameters are to be set, or that devices go to, those that this
+/// process is in.
 fn callers_own(config: &Config) -> Result<Vec<NamespaceKind>> {
     let mut own = Vec::new();
-    for kind in config.sysctls.iter().map(|parameter| parameter.kind) {
+    let devices = config.net_devices.first().map(|_| NamespaceKind::Network);
+    for kind in config
+        .sysctls
+        .iter()
+        .map(|parameter| parameter.kind)
+        .chain(devices)
+    {
         let namespace = config.namespace(kind);
         let Some(path) = namespace.and_then(|namespace| namespace.path.as_deref()) else {
             continue;

@@ -65,7 +65,7 @@ pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};
 /// ```
 /// assert!(longshore::SPEC_VERSION.starts_with("1."));
 /// ```
-pub const SPEC_VERSION: &str = "1.2.1";
+pub const SPEC_VERSION: &str = "1.3.0";
 
 /// What `create` and `start` will do, step by step. Prints as text.
 ///

@@ -10,6 +10,14 @@ pub(crate) fn inet_socket() -> Result<OwnedFd> {
     syscall!(nr::SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0usize).map(OwnedFd::new)
 }
 
+/// A socket for requests about links and addresses. rtnetlink(7)
+pub(crate) fn netlink_socket() -> Result<OwnedFd> {
+    const AF_NETLINK: usize = 16;
+    const SOCK_RAW_CLOEXEC: usize = 3 | 0o2_000_000;
+    const NETLINK_ROUTE: usize = 0;
+    syscall!(nr::SOCKET, AF_NETLINK, SOCK_RAW_CLOEXEC, NETLINK_ROUTE).map(OwnedFd::new)
+}
+
 #[repr(C)]
 struct IoVec {
     base: *const u8,

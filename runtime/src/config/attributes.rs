@@ -100,7 +100,7 @@ const IO_CLASSES: [(&str, u32); 3] = [
 ];
 
 /// Their numbers, and whether they must, may or must not name nodes. set_mempolicy(2)
-const MEMORY_MODES: [(&str, u32, Nodes); 7] = [
+pub(crate) const MEMORY_MODES: [(&str, u32, Nodes); 7] = [
     ("MPOL_DEFAULT", 0, Nodes::None),
     ("MPOL_PREFERRED", 1, Nodes::Any),
     ("MPOL_BIND", 2, Nodes::Some),
@@ -111,13 +111,13 @@ const MEMORY_MODES: [(&str, u32, Nodes); 7] = [
 ];
 
 #[derive(Clone, Copy)]
-enum Nodes {
+pub(crate) enum Nodes {
     None,
     Some,
     Any,
 }
 
-const MEMORY_FLAGS: [(&str, u32); 3] = [
+pub(crate) const MEMORY_FLAGS: [(&str, u32); 3] = [
     ("MPOL_F_NUMA_BALANCING", 1 << 13),
     ("MPOL_F_RELATIVE_NODES", 1 << 14),
     ("MPOL_F_STATIC_NODES", 1 << 15),

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 type Check = fn(&Config, &mut Vec<Error>);
 
-const CHECKS: [Check; 13] = [
+const CHECKS: &[Check] = &[
     strings,
     process,
     paths,
@@ -20,17 +20,18 @@ const CHECKS: [Check; 13] = [
     hooks,
     super::sysctl::check,
     super::attributes::check,
+    super::netdev::check,
 ];
 
 /// Those that a further process of a container can fail.
-const PROCESS_CHECKS: [Check; 3] = [strings, process, paths];
+const PROCESS_CHECKS: &[Check] = &[strings, process, paths];
 
 pub(crate) fn check(config: &Config) -> Vec<Error> {
-    all(&CHECKS, config)
+    all(CHECKS, config)
 }
 
 pub(crate) fn check_process(config: &Config) -> Vec<Error> {
-    all(&PROCESS_CHECKS, config)
+    all(PROCESS_CHECKS, config)
 }
 
 fn all(checks: &[Check], config: &Config) -> Vec<Error> {

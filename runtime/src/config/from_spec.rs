@@ -3,6 +3,7 @@
 
 use super::attributes;
 use super::mount_options::{MountOptions, ms};
+use super::netdev;
 use super::raw::{Raw, capability_number};
 use super::rdt;
 use super::resources::Seccomp;
@@ -46,7 +47,6 @@ pub(super) fn read(raw: &Raw) -> Result<oci::Spec, Unread> {
 
 /// With problems found, it is nothing to create a container from.
 pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> Config {
-    problems.extend(raw.unsupported());
     version(spec, problems);
     let linux = spec
         .linux()
@@ -78,6 +78,7 @@ pub(super) fn convert(spec: &oci::Spec, raw: &Raw, problems: &mut Problems) -> C
         uid_mappings: mappings(linux.uid_mappings().as_ref()),
         gid_mappings: mappings(linux.gid_mappings().as_ref()),
         devices: devices(&linux, problems),
+        net_devices: netdev::net_devices(&linux),
         cgroups_path: asked(&linux.cgroups_path().as_deref().map(text)),
         resources: linux
             .resources()

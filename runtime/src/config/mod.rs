@@ -13,6 +13,7 @@ mod fields;
 mod from_spec;
 pub(crate) mod id_maps;
 pub(crate) mod mount_options;
+mod netdev;
 mod raw;
 pub(crate) mod rdt;
 pub(crate) mod resources;
@@ -24,6 +25,7 @@ use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, Tim
 pub(crate) use from_spec::RLIMITS;
 pub(crate) use id_maps::IdMapping;
 use mount_options::MountOptions;
+pub(crate) use netdev::NetDevice;
 use resources::{Resources, Seccomp, SeccompAgent};
 use std::collections::BTreeMap;
 pub(crate) use strict::strict;
@@ -43,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) uid_mappings: Vec<IdMapping>,
     pub(crate) gid_mappings: Vec<IdMapping>,
     pub(crate) devices: Vec<Device>,
+    pub(crate) net_devices: Vec<NetDevice>,
     pub(crate) cgroups_path: Option<String>,
     pub(crate) resources: Resources,
     pub(crate) sysctls: Vec<Sysctl>,

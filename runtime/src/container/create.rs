@@ -246,7 +246,7 @@ impl ContainerBuilder {
             finish(self.pid_file.as_deref(), &created, &around, &mut watch)?;
             Ok(terminal)
         });
-        let terminal = finished.inspect_err(|_| created.undo())?;
+        let terminal = finished.map_err(|error| created.undo(error))?;
         let init = record.init.clone().map(|id| (id, created.pidfd));
         Ok(Container {
             settings: self.settings,

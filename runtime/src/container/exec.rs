@@ -479,10 +479,7 @@ impl Exec<'_> {
         });
         let terminal = match executed {
             Ok(terminal) => terminal,
-            Err(error) => {
-                created.undo();
-                return Err(error);
-            }
+            Err(error) => return Err(created.undo(error)),
         };
         Ok(Executed {
             process: Process::new(created.pid, created.pidfd, false),

@@ -22,6 +22,7 @@ impl Linker<'_, '_> {
             | Action::CgroupOwner(_)
             | Action::OomScore(_)
             | Action::Resctrl(_)
+            | Action::MoveDevice(_)
             | Action::LateHook(_)
             | Action::Descriptors => return Ok(()),
             Action::Receive => {
@@ -66,6 +67,7 @@ impl Linker<'_, '_> {
             Action::BecomeRoot => Op::BecomeRoot {},
             Action::DropDumpable => Op::DropDumpable {},
             Action::LoopbackUp => Op::LoopbackUp {},
+            Action::NetlinkSocket => Op::NetlinkSocket {},
             Action::SetPropagation { flags, new_api } => Op::SetPropagation {
                 flags: *flags,
                 new_api: *new_api,

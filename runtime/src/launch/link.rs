@@ -121,7 +121,10 @@ pub(crate) fn link(link: Link<'_>) -> Result<Program> {
         }
         let step_number = u32::try_from(index).unwrap_or(u32::MAX);
         linker.current = step_number;
-        let waits = matches!(step.action, Action::HostTurn(_) | Action::Receive);
+        let waits = matches!(
+            step.action,
+            Action::HostTurn(_) | Action::Receive | Action::NetlinkSocket
+        );
         if link.stop_at_steps && step.side == Side::Init && !waits {
             linker.put(step_number, &Op::Sync {});
         }

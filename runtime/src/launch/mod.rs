@@ -5,6 +5,7 @@ pub(crate) mod hooks;
 mod idmap;
 mod image;
 mod link;
+mod netdev;
 mod parent;
 mod spawn;
 mod userns;

@@ -3,6 +3,7 @@
 
 use super::hooks::{Surroundings, run_all};
 use super::link::{Late, Program};
+use super::netdev::Moves;
 use super::{idmap, image, spawn};
 use crate::cgroup::Cgroup;
 use crate::config::{RLIMITS, Rlimit};
@@ -34,16 +35,20 @@ pub(crate) struct Created {
     pub(crate) pidfd: OwnedFd,
     /// Where it leaves its result.
     pub(crate) page: File,
+    /// The devices that it has of ours: kept up to COMMIT, to move them back.
+    pub(crate) devices: Option<Moves>,
 }
 
 impl Created {
     /// Kills and reaps: used to undo only, before anybody else knows this process. In a frozen v1 cgroup it
-    /// ends when that is thawed.
-    pub(crate) fn undo(&self) {
+    /// ends when that is thawed. The devices come back, or that they don't is told with the cause.
+    pub(crate) fn undo(&self, cause: Error) -> Error {
         let _ = pidfd::send_signal(self.pidfd.as_fd(), libc::SIGKILL); // already dead
         let deadline = Instant::now() + UNDO_DEADLINE;
         let _ = pidfd::poll_any(&[self.pidfd.as_fd()], Some(deadline)); // then its parent's affair
         let _ = pidfd::wait(self.pidfd.as_fd(), false, true); // reaped by somebody else
+        let lost = self.devices.as_ref().map(Moves::undo).unwrap_or_default();
+        lost.iter().fold(cause, Error::and)
     }
 }
 
@@ -107,15 +112,17 @@ pub(crate) fn run(
             return Err(handed_over.err().unwrap_or(error));
         }
     };
-    let created = Created { pid, pidfd, page };
-    let finished = handed_over.and_then(|()| finish(&created, around, early, progress));
+    let mut created = Created {
+        pid,
+        pidfd,
+        page,
+        devices: None,
+    };
+    let finished = handed_over.and_then(|()| finish(&mut created, around, early, progress));
     let _ = reap(); // reaped by somebody else
     match finished {
         Ok(()) => Ok(created),
-        Err(error) => {
-            created.undo();
-            Err(error)
-        }
+        Err(error) => Err(created.undo(error)),
     }
 }
 
@@ -148,13 +155,16 @@ fn hand_over(
     }
 }
 
+/// What was said, and the descriptor that came along.
+type Word = (Frame, Option<OwnedFd>);
+
 /// Stage 1's word. Init shares its socket, and may be at its first turn before stage 1 has spoken:
 /// that word is kept for later.
 fn first_word(
     around: &Surround<'_>,
     stage1: BorrowedFd<'_>,
     page: &File,
-    early: &mut Option<Frame>,
+    early: &mut Option<Word>,
 ) -> Result<(i32, OwnedFd)> {
     let deadline = Instant::now() + around.deadline;
     let mut word = hear(around, None, deadline)?;
@@ -163,10 +173,10 @@ fn first_word(
             kind: frame::SYNC | frame::READY,
             ..
         },
-        None,
+        descriptor,
     ) = word
     {
-        *early = Some(frame);
+        *early = Some((frame, descriptor));
         word = hear(around, None, deadline)?;
     }
     match word {
@@ -208,9 +218,9 @@ fn hear(
 }
 
 fn finish(
-    created: &Created,
+    created: &mut Created,
     around: &Surround<'_>,
-    mut early: Option<Frame>,
+    mut early: Option<Word>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
     // Where children are reaped at once, an init that has failed is gone already: it counts why.
@@ -226,14 +236,17 @@ fn finish(
         .iter()
         .enumerate()
         .skip_while(|(_, step)| !matches!(step.action, Action::Clone { .. }));
-    for (index, step) in after_clone.filter(|(_, step)| step.side == Side::Host) {
+    let beside = |(_, step): &(usize, &Step)| {
+        step.side == Side::Host && !matches!(step.action, Action::MoveDevice(_))
+    };
+    for (index, step) in after_clone.filter(beside) {
         progress.before(index)?;
         host_step(created.pid, around.cgroup.get(), step)?;
     }
     loop {
         let deadline = Instant::now() + around.deadline;
         let word = match early.take() {
-            Some(frame) => Received::Frame(frame, None),
+            Some((frame, descriptor)) => Received::Frame(frame, descriptor),
             None => hear(around, Some(created.pidfd.as_fd()), deadline)?,
         };
         match word {
@@ -249,11 +262,14 @@ fn finish(
                     step,
                     ..
                 },
-                _,
+                descriptor,
             ) => {
                 let index = step as usize;
                 progress.before(index)?;
-                turn(created, around, index, progress)?;
+                match descriptor {
+                    Some(socket) => move_devices(created, around, socket, progress)?,
+                    None => turn(created, around, index, progress)?,
+                }
                 let go = Frame {
                     kind: frame::GO,
                     step,
@@ -343,6 +359,25 @@ fn turn(
                 };
                 run_all(kind, hooks, &surroundings)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// The host's part of `NetlinkSocket`: the only step at which init sends something along.
+fn move_devices(
+    created: &mut Created,
+    around: &Surround<'_>,
+    socket: OwnedFd,
+    progress: &mut dyn Progress,
+) -> Result<()> {
+    let moves = Moves::new(socket).map_err(|error| error.at("linux.netDevices"))?;
+    let moves = created.devices.insert(moves);
+    for (index, step) in around.plan.steps.iter().enumerate() {
+        if let Action::MoveDevice(device) = &step.action {
+            progress.before(index)?;
+            let moved = moves.go(device);
+            moved.map_err(|error| error.at(&step.path).in_step(step.action.to_string()))?;
         }
     }
     Ok(())

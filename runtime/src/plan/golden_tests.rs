@@ -161,7 +161,7 @@ fn plans_are_as_written() {
 }
 
 /// Every property that this release acts on, as the plan's path (its beginning) and words of the action.
-const PROPERTIES: [(&str, &str); 85] = [
+const PROPERTIES: &[(&str, &str)] = &[
     ("root.path", "attach root filesystem /bundle/rootfs"),
     ("root.path", "pivot"),
     ("root.path", "change root to the attached"),
@@ -243,6 +243,9 @@ const PROPERTIES: [(&str, &str); 85] = [
         "make /dev/fuse c 10:229 mode 666 owner 1:2",
     ),
     ("linux.devices[", "clone /dev/fuse onto"),
+    ("linux.netDevices ", "open a netlink socket"),
+    ("linux.netDevices.eth0", "move to the container as net0"),
+    ("linux.netDevices.eth1", "move to the container as net%d"),
     (
         "mounts[",
         "uids mapped 0:1000:10, gids 0:2000:10, all below too",

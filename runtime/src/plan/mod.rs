@@ -144,6 +144,8 @@ pub(crate) enum Action {
     CgroupOwner(u32),
     OomScore(i32),
     Resctrl(crate::config::rdt::Rdt),
+    /// While init waits at `NetlinkSocket`.
+    MoveDevice(crate::config::NetDevice),
     // Stage 1
     Descriptors,
     /// Keeps the caller's procfs at hand.
@@ -176,6 +178,8 @@ pub(crate) enum Action {
     BecomeRoot,
     DropDumpable,
     LoopbackUp,
+    /// The host needs one of the container's network namespace, and init waits while it moves devices.
+    NetlinkSocket,
     SetPropagation {
         flags: u64,
         new_api: bool,

@@ -60,6 +60,7 @@ pub(crate) fn compile(
         device_rules(config, facts, &mut steps);
     }
     enter(config, facts, Some(Action::Affinity(None)), &mut steps);
+    problems.extend(net_devices(config, facts, &mut steps).err());
     if config.makes(NamespaceKind::Mount) {
         problems.extend(rootfs::build(config, request, facts, &mut steps).err());
     }
@@ -169,6 +170,26 @@ fn enter(config: &Config, facts: &Facts, affinity: Option<Action>, steps: &mut S
         steps.push(path, affinity);
     }
     namespaces::init(config, steps);
+}
+
+/// As soon as the network namespace is there: hooks, sysctls and the program find the devices in it. Before
+/// the mounts, so that a device that can't be moved has cost nothing yet.
+fn net_devices(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Error> {
+    if config.net_devices.is_empty() {
+        return Ok(());
+    }
+    let at = "linux.netDevices";
+    if facts.callers_own.contains(&NamespaceKind::Network) {
+        let message = "needs a network namespace other than the runtime's";
+        return Err(Error::config(at, message));
+    }
+    steps.push(at, Action::NetlinkSocket);
+    steps.side = Side::Host;
+    for device in &config.net_devices {
+        steps.push(device.place(), Action::MoveDevice(device.clone()));
+    }
+    steps.side = Side::Init;
+    Ok(())
 }
 
 /// After the hooks, which may have brought in a network device with parameters of its own; before the

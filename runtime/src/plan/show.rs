@@ -279,6 +279,15 @@ impl fmt::Display for Action {
             Action::BecomeRoot => write!(f, "become root of the user namespace"),
             Action::DropDumpable => write!(f, "hide from ptrace and /proc"),
             Action::LoopbackUp => write!(f, "bring lo up"),
+            Action::NetlinkSocket => {
+                write!(
+                    f,
+                    "open a netlink socket for the host, wait: host moves devices"
+                )
+            }
+            Action::MoveDevice(device) => {
+                write!(f, "move to the container as {}", device.name)
+            }
             Action::SetPropagation { flags, .. } => {
                 write!(f, "make / {}, recursive", propagation(*flags))
             }

@@ -5,6 +5,7 @@
 pub(crate) mod bpf;
 pub(crate) mod fd;
 pub(crate) mod namespace;
+pub(crate) mod netlink;
 pub(crate) mod pidfd;
 pub(crate) mod probe;
 pub(crate) mod proc;

@@ -88,7 +88,7 @@ fn command_line(scene: &mut Scene<'_>) -> Check {
     state.run()?.must()?;
     let wrong = scene.call(&["checkpointt", &scene.id]).run()?;
     ensure!(!wrong.ok(), "{}", wrong.story());
-    scene.call(&["kill", &scene.id, "RTMIN+3"]).run()?.must()?;
+    scene.call(&["kill", &scene.id, "37"]).run()?.must()?;
     scene.wait_status("stopped")
 }
 

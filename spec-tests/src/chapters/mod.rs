@@ -25,6 +25,7 @@ mod masks;
 mod mount_points;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod pause;
 mod process;
 mod programs;
@@ -47,6 +48,7 @@ pub(crate) fn properties() -> Vec<&'static dyn Case> {
         attributes::PROPERTIES,
         labels::PROPERTIES,
         devices::PROPERTIES,
+        netdevices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
         seccomp::PROPERTIES,
@@ -65,6 +67,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         baseline::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,
+        netdevices::SCENARIOS,
         cgroups::SCENARIOS,
         cgroup_refusals::SCENARIOS,
         seccomp::SCENARIOS,

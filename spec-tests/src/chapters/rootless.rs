@@ -21,6 +21,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("rootless.limits.refused", limits_refused),
     scenario("rootless.no.refused", no_refused),
     scenario("rootless.additionalGids.refused", groups_refused),
+    scenario("rootless.netDevices.refused", devices_refused).deviates(&[
+        ("runc", "1.1 does not know them"),
+        ("crun", "1.8 does not know them"),
+    ]),
     scenario("list.owner-without-a-name", owner_without_name),
 ];
 
@@ -179,6 +183,20 @@ fn groups_refused(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
     let ran = call(scene, &["run", &scene.id]).run()?;
     must_refuse(scene, &ran, "process.user")
+}
+
+/// The runtime's network namespace is not this user's.
+fn devices_refused(scene: &mut Scene<'_>) -> Check {
+    scene.script("echo ran");
+    rootless(scene)?;
+    set(
+        &mut scene.config,
+        "/linux/netDevices",
+        json!({ "lo": { "name": "lo7" } }),
+    );
+    scene.write_config()?;
+    let ran = call(scene, &["run", &scene.id]).run()?;
+    must_refuse(scene, &ran, "linux.netDevices")
 }
 
 fn owner_without_name(scene: &mut Scene<'_>) -> Check {

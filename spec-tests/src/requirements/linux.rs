@@ -3,7 +3,6 @@
 use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_3_0, required, untested};
 
 const NO_TEST: &str = "no test yet";
-const NET_DEVICES: &str = "no test yet; longshore does not have it";
 const RDT: &str = "needs a host with resctrl; runtime/tests/resctrl.rs takes a directory for it";
 const MONITORING: &str = "needs a host with resctrl; 1.3.0 removed it again";
 const KMEM: &str = "not recommended; the kernel no longer has it";
@@ -42,7 +41,11 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.devices.uid", "config-linux.md#devices", V1_0_0, "the owner, in the container's namespace", &["linux.devices.char", "linux.devices.block", "linux.devices.fifo"]),
     required("linux.devices.gid", "config-linux.md#devices", V1_0_0, "the group, in the container's namespace", &["linux.devices.char", "linux.devices.block", "linux.devices.fifo"]),
     required("linux.devices.default", "config-linux.md#default-devices", V1_0_0, "null, zero, full, random, urandom, tty, ptmx, and console with a terminal", &["linux.devices.default.*", "process.terminal.dev-console"]),
-    untested("linux.netDevices.name", "config-linux.md#network-devices", V1_3_0, "a device moves into the container, and is renamed", NET_DEVICES),
+    required("linux.netDevices", "config-linux.md#network-devices", V1_3_0, "devices of the runtime's network namespace move into the container's", &["linux.netDevices", "linux.netDevices.several", "linux.netDevices.joined", "linux.netDevices.user-namespace", "linux.netDevices.hooks-find-it", "linux.netDevices.missing-is-refused", "linux.netDevices.needs-a-namespace"]),
+    required("linux.netDevices.name", "config-linux.md#network-devices", V1_3_0, "under another name, or one that the kernel makes from a %d", &["linux.netDevices.name", "linux.netDevices.name.template.*", "linux.netDevices.name.template-of-its-own"]),
+    required("linux.netDevices.name.existing", "config-linux.md#network-devices", V1_3_0, "a name that exists in the container's is an error", &["linux.netDevices.name.existing-is-refused", "linux.netDevices.name.twice-is-refused"]),
+    required("linux.netDevices.addresses", "config-linux.md#network-devices", V1_3_0, "its permanent addresses of global scope stay", &["linux.netDevices.addresses"]),
+    required("linux.netDevices.up", "config-linux.md#network-devices", V1_3_0, "it is set up", &["linux.netDevices.up"]),
 
     required("linux.cgroupsPath", "config-linux.md#cgroups-path", V1_0_0, "where the container's cgroups are", &["linux.cgroupsPath.*"]),
     required("linux.cgroup-ownership", "config-linux.md#cgroup-ownership", V1_1_0, "who owns a delegated cgroup2 directory", &["linux.cgroupsPath.owner"]),

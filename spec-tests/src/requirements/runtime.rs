@@ -67,5 +67,6 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("log", "", V1_0_0, "--log and --log-format", &["log.*"]),
     required("usage", "", V1_0_0, "wrong words on the command line, and --version", &["usage.*", "version"]),
     required("rootless", "", V1_0_0, "an ordinary user's containers", &["rootless.*"]),
+    required("defects", "", V1_0_0, "what runtimes were seen to get wrong", &["defect.*"]),
     required("debian", "", V1_0_0, "a whole Debian works inside", &["debian.*"]),
 ];

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// `linux.resources` alone, as `update` is given it.
 #[allow(dead_code)] // for `update`; its test runs
 pub(in crate::config) fn convert_resources(raw: &Raw) -> Result<Resources, Problems> {
-    let mut problems = raw.unsupported();
+    let mut problems = Vec::new();
     let given = raw.get("linux.resources").unwrap_or(&Value::Null);
     let given: oci::LinuxResources = serde_path_to_error::deserialize(given).map_err(|error| {
         let path = format!("linux.resources.{}", error.path());
