@@ -377,12 +377,12 @@ pub(crate) fn set_io_priority(value: u32) -> Result<()> {
 
 /// Of this process; the kernel reads one bit less than it is told of. set_mempolicy(2)
 pub(crate) fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<()> {
-    let bits = if nodes.is_empty() {
-        0
-    } else {
-        nodes.len() * 8 + 1
+    // The kernel takes one bit less than it is told, and none only of no mask at all.
+    let (mask, bits) = match nodes.len() {
+        0 => (core::ptr::null(), 0),
+        bytes => (nodes.as_ptr(), bytes * 8 + 1),
     };
-    syscall!(nr::SET_MEMPOLICY, mode, nodes.as_ptr(), bits).map(drop)
+    syscall!(nr::SET_MEMPOLICY, mode, mask, bits).map(drop)
 }
 
 /// personality(2)
