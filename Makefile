@@ -14,6 +14,9 @@ TOOLS  := target/$(TARGET)/release
 PREFIX ?= /usr/local
 RUNC   ?= runc
 CRUN   ?= crun
+# What `make bench` compares with, beside the other runtimes, and how often.
+OLD    ?=
+PAIRS  ?= 500
 # More columns of the conformance report: name=path, separated by commas.
 RUNTIMES ?=
 COMMA  := ,
@@ -25,7 +28,7 @@ TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-too
 DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz conformance bench soak check fuzz \
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz conformance bench old soak check fuzz \
 	packages-build packages-test packages-docker clean
 
 build: packages-build
@@ -73,6 +76,14 @@ bench: build packages-test
 	$(TOOLS)/micro
 	$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --runc "$$(command -v $(RUNC))" --crun "$$(command -v $(CRUN))" \
 	    --library $(CURDIR)/$(TOOLS)/examples/bench_server
+	$(if $(OLD),$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --old $(OLD) --pairs $(PAIRS))
+
+# An earlier longshore, made of REV: make bench OLD=target/old/longshore
+old: packages-build
+	rm -rf target/old && mkdir -p target/old
+	git archive $(REV) | tar -x -C target/old
+	cd target/old && CARGO_TARGET_DIR=build cargo build --release --locked -p longshore-shim --target $(TRIPLE)
+	cp target/old/build/$(TRIPLE)/release/longshore target/old/longshore
 
 # The long counts: CI runs a tenth of them.
 soak: build packages-test build-spec

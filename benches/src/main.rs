@@ -4,6 +4,7 @@
 
 mod bench;
 mod contender;
+mod pairs;
 mod sample;
 mod table;
 
@@ -22,6 +23,7 @@ lifecycle --longshore PATH [OPTION...]     (as root)
     --runc PATH      another runc; also the variable RUNC
     --crun PATH      another crun; also the variable CRUN
     --old PATH       an earlier longshore: is any row worse than it was?
+    --pairs N        only these two, N times in turn: bounds of their ratios, and failure if one is above 1.05
     --row NAME       only this row, with those of its group; may be repeated
     --library PATH   a warm process that embeds the library (see contender.rs)
     --runs N         rounds of each measurement, 200 if absent
@@ -37,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) rows: Vec<String>,
     library: Option<String>,
     pub(crate) runs: usize,
+    pairs: usize,
     save: bool,
 }
 
@@ -78,6 +81,7 @@ fn parse() -> Result<Options, lexopt::Error> {
         rows: Vec::new(),
         library: None,
         runs: 200,
+        pairs: 0,
         save: false,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -90,6 +94,7 @@ fn parse() -> Result<Options, lexopt::Error> {
             Long("row") => options.rows.push(parser.value()?.string()?),
             Long("library") => options.library = Some(parser.value()?.string()?),
             Long("runs") => options.runs = parser.value()?.parse()?,
+            Long("pairs") => options.pairs = parser.value()?.parse()?,
             Long("save") => options.save = true,
             _ => return Err(format!("{}\n{HELP}", arg.unexpected()).into()),
         }
@@ -108,6 +113,9 @@ fn bench(options: &Options) -> Result<(), String> {
         .map_err(|error| format!("cannot make a mount namespace (are you root?): {error}"));
     isolated?;
 
+    if let (Some(old), true) = (&options.old, options.pairs > 0) {
+        return in_turn(options, old, &shop);
+    }
     shop.bundles(false)?;
     let mut contenders = vec![
         Contender::command("longshore", &options.longshore),
@@ -154,6 +162,23 @@ fn bench(options: &Options) -> Result<(), String> {
         std::fs::write(path, text).map_err(|error| format!("{path}: {error}"))?;
     }
     Ok(())
+}
+
+fn in_turn(options: &Options, old: &str, shop: &Workshop) -> Result<(), String> {
+    let both = (options.longshore.as_str(), old);
+    let amount = (options.pairs, options.rows.as_slice());
+    println!("# New and old\n\n{}; {} pairs.\n", host(), options.pairs);
+    shop.bundles(false)?;
+    let (v1, good_on_v1) = pairs::compare(both, shop, amount, false)?;
+    println!("## cgroup v1\n\n{v1}");
+    cover_cgroups().map_err(|error| format!("cgroup2: {error}"))?;
+    shop.bundles(true)?;
+    let (v2, good_on_v2) = pairs::compare(both, shop, amount, true)?;
+    println!("## cgroup2\n\n{v2}");
+    if good_on_v1 && good_on_v2 {
+        return Ok(());
+    }
+    Err("an operation has become slower".to_owned())
 }
 
 /// A mount namespace of our own, without the cgroup2 of hybrid hosts: crun 1.8 refuses those.

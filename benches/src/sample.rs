@@ -79,6 +79,11 @@ impl Series {
         self.samples.push(sample);
     }
 
+    /// How long each run took, in milliseconds.
+    pub(crate) fn wall(&self) -> impl Iterator<Item = f64> {
+        self.samples.iter().map(|sample| sample.wall)
+    }
+
     /// The figures; None if it was never run.
     pub(crate) fn figures(&self) -> Option<Figures> {
         let wall = sorted(self.samples.iter().map(|sample| sample.wall));
