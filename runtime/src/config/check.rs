@@ -97,6 +97,17 @@ fn mount_label(config: &Config, problems: &mut Vec<Error>) {
     }
 }
 
+/// execve(2): 32 pages, and no kernel has larger ones than 64 KiB.
+const MAX_ARGUMENT: usize = 32 << 16;
+
+fn too_long(list: &str, texts: &[String], problems: &mut Vec<Error>) {
+    let texts = texts.iter().enumerate();
+    for (index, _) in texts.filter(|(_, text)| text.len() >= MAX_ARGUMENT) {
+        let message = "is longer than any kernel takes for execve";
+        problems.push(Error::config(format!("{list}[{index}]"), message));
+    }
+}
+
 fn process(config: &Config, problems: &mut Vec<Error>) {
     let process = &config.process;
     if !process.given {
@@ -104,6 +115,9 @@ fn process(config: &Config, problems: &mut Vec<Error>) {
     }
     if process.args.first().is_none_or(String::is_empty) {
         problems.push(Error::config("process.args", "must name a program"));
+    }
+    for (list, texts) in [("args", &process.args), ("env", &process.env)] {
+        too_long(&format!("process.{list}"), texts, problems);
     }
     for (index, entry) in process.env.iter().enumerate() {
         if !entry.contains('=') || entry.starts_with('=') {
@@ -377,6 +391,10 @@ fn hooks(config: &Config, problems: &mut Vec<Error>) {
                     format!("{at}.path"),
                     "is not an absolute path",
                 ));
+            }
+            let given = env.as_deref().unwrap_or_default();
+            for (list, texts) in [("args", args.as_slice()), ("env", given)] {
+                too_long(&format!("{at}.{list}"), texts, problems);
             }
             let nameless = |entry: &String| !entry.contains('=') || entry.starts_with('=');
             if let Some(entry) = env.iter().flatten().position(nameless) {

@@ -1,4 +1,4 @@
-//! Bytes to a JSON value, within bounds: no name twice in an object, and not more values than any
+//! Bytes to a JSON value, within bounds: no name twice in an object, and not more values, or text, than any
 //! container needs. Pure.
 
 use crate::error::Error;
@@ -11,6 +11,10 @@ use std::fmt;
 /// largest config.json would cost sixteen times its length, and minutes where values are compared.
 const MOST_VALUES: usize = 1 << 15;
 
+/// The most bytes of text in it, names too. Texts are kept in several forms at once, from the file to init's
+/// program and the state record; all the text of an engine's configuration is some tens of KiB.
+const MOST_TEXT: usize = 4 << 20;
+
 /// An object has room for several members from the first one on.
 const OBJECT: usize = 4;
 
@@ -20,7 +24,9 @@ const LONGEST_NAME: usize = 64;
 /// A JSON object in which no object has a name twice. Errors are told at `path`.
 pub(crate) fn strict(json: &[u8], path: &str) -> Result<Value, Error> {
     let mut bounds = Bounds {
-        left: MOST_VALUES,
+        values: MOST_VALUES,
+        text: MOST_TEXT,
+        over: None,
         place: Vec::new(),
     };
     let mut input = serde_json::Deserializer::from_slice(json);
@@ -33,47 +39,55 @@ pub(crate) fn strict(json: &[u8], path: &str) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// What may still come. Where it runs out, `place` has the steps from there up to the whole.
+/// What may still come. Where it runs out, `over` says of what, and `place` has the steps from there up to the whole.
 struct Bounds {
-    left: usize,
+    values: usize,
+    text: usize,
+    over: Option<String>,
     place: Vec<String>,
 }
 
-const RAN_OUT: &str = "too many values";
-
 impl Bounds {
-    fn take<E: serde::de::Error>(&mut self, count: usize) -> Result<(), E> {
-        match self.left.checked_sub(count) {
+    fn take_values<E: serde::de::Error>(&mut self, count: usize) -> Result<(), E> {
+        match self.values.checked_sub(count) {
             Some(left) => {
-                self.left = left;
+                self.values = left;
                 Ok(())
             }
-            None => {
-                self.left = 0;
-                Err(E::custom(RAN_OUT))
-            }
+            None => Err(self.end(format!("more than {MOST_VALUES} values"))),
         }
+    }
+
+    fn take_text<E: serde::de::Error>(&mut self, text: &str) -> Result<(), E> {
+        match self.text.checked_sub(text.len()) {
+            Some(left) => {
+                self.text = left;
+                Ok(())
+            }
+            None => Err(self.end(format!("more than {MOST_TEXT} bytes of text"))),
+        }
+    }
+
+    fn end<E: serde::de::Error>(&mut self, what: String) -> E {
+        self.over = Some(what);
+        E::custom("too much") // told by `tell`
     }
 
     /// On the way up from an error: it happened below this step.
     fn below<E: fmt::Display>(&mut self, step: impl FnOnce() -> String, error: E) -> E {
-        if self.left == 0 {
+        if self.over.is_some() {
             self.place.push(step());
         }
         error
     }
 
     fn tell(&self, error: &serde_json::Error, path: &str) -> Error {
-        // `left` may have come to its end by itself, and then something else was wrong.
-        if !error.to_string().starts_with(RAN_OUT) {
+        let Some(over) = &self.over else {
             return Error::config(path, error.to_string());
-        }
+        };
         let place: String = self.place.iter().rev().map(String::as_str).collect();
         let place = place.trim_start_matches('.');
-        Error::config(
-            path,
-            format!("more than {MOST_VALUES} values, the last at {place}"),
-        )
+        Error::config(path, format!("{over}, the last at {place}"))
     }
 }
 
@@ -86,7 +100,7 @@ impl<'de> DeserializeSeed<'de> for &mut Bounds {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        self.take(1)?;
+        self.take_values(1)?;
         deserializer.deserialize_any(self)
     }
 }
@@ -114,11 +128,13 @@ impl<'de> Visitor<'de> for &mut Bounds {
         Ok(value.into())
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.take_text(value)?;
         Ok(value.into())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.take_text(&value)?;
         Ok(value.into())
     }
 
@@ -140,7 +156,8 @@ impl<'de> Visitor<'de> for &mut Bounds {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            self.take(if map.is_empty() { OBJECT + 1 } else { 1 })?;
+            self.take_values(if map.is_empty() { OBJECT + 1 } else { 1 })?;
+            self.take_text(&name)?;
             if map.contains_key(&name) {
                 return Err(A::Error::custom(format!("duplicate name {name:?}")));
             }
@@ -170,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn where_there_are_too_many_values() {
+    fn where_there_is_too_much() {
         let list = |item: &str, count: usize| vec![item; count].join(",");
         let check = |json: &str, path: &str, place: &str| {
             let expect = format!("{path}: more than 32768 values, the last at {place}");
@@ -187,6 +204,12 @@ mod tests {
             &format!("[{}]", list("[]", MOST_VALUES)),
             "config.json",
             "[32767]",
+        );
+        let long = |length: usize| format!(r#"{{"a":[0,"{}"]}}"#, "x".repeat(length));
+        assert!(strict(long(MOST_TEXT - 1).as_bytes(), "config.json").is_ok());
+        assert_eq!(
+            refused(&long(MOST_TEXT), "config.json"),
+            "config.json: more than 4194304 bytes of text, the last at a[1]"
         );
         // The last that fits, and what is wrong there is still told as it is.
         let whole = format!(r#"{{"a":[{}]}}"#, list("0", MOST_VALUES - 7));

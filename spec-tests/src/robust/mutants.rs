@@ -17,6 +17,7 @@ use crate::sys;
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("mutants.config", mutants),
     scenario("mutants.crowded", crowded),
+    scenario("mutants.lengthened", lengthened),
 ];
 
 /// What a command may need besides four times its config.json, in bytes.
@@ -125,6 +126,31 @@ fn crowded(scene: &mut Scene<'_>) -> Check {
                 skip => skip,
             })?;
         }
+    }
+    Ok(())
+}
+
+/// Each text of the configuration as long as one may be; of a list only the first.
+fn lengthened(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    let base = rich(&scene.config);
+    let mut places = Vec::new();
+    pointers(&base, "", &mut places);
+    let later = |place: &String| {
+        let number = place.rsplit('/').next().and_then(|name| name.parse().ok());
+        number.is_some_and(|number: usize| number > 1)
+    };
+    places.retain(|place| base.pointer(place).is_some_and(Value::is_string) && !later(place));
+    let text = "x".repeat(15 << 20);
+    for place in places {
+        let mut config = base.clone();
+        set(&mut config, &place, json!(text));
+        let bytes = config.to_string();
+        fs::write(scene.path("config.json"), &bytes)?;
+        try_one(scene, bytes.len()).map_err(|stop| match stop {
+            Stop::Fail(why) => Stop::Fail(format!("{place}: {}", shortened(&why))),
+            skip => skip,
+        })?;
     }
     Ok(())
 }
