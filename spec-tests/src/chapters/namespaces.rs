@@ -264,6 +264,25 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
+        name: "linux.timeOffsets.nanosecs",
+        set: |_, config| {
+            namespace(config, json!({ "type": "time" }));
+            let offsets = json!({
+                "monotonic": { "secs": 77, "nanosecs": 250_000_001 },
+                "boottime": { "secs": 1_000, "nanosecs": 999_999_999 },
+            });
+            set(config, "/linux/timeOffsets", offsets);
+        },
+        strip: |config| {
+            strip(config, "/linux/timeOffsets/monotonic/nanosecs");
+            strip(config, "/linux/timeOffsets/boottime/nanosecs");
+        },
+        probe: Probe::Script("awk '{print $2, $3}' /proc/self/timens_offsets"),
+        expect: Expect::Is("77 250000001\n1000 999999999"),
+        known: NO_TIME,
+        ..PROPERTY
+    },
+    Property {
         name: "hostname",
         set: |_, config| set(config, "/hostname", json!("pier-seven")),
         strip: |config| strip(config, "/hostname"),
