@@ -17,7 +17,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.namespaces.user", "config-linux.md#namespaces", V1_0_0, "a new user namespace", &["linux.uidMappings.*", "errors.linux.uidMappings.*"]),
     required("linux.namespaces.cgroup", "config-linux.md#namespaces", V1_0_0, "a new cgroup namespace", &["linux.namespaces.cgroup"]),
     required("linux.namespaces.time", "config-linux.md#namespaces", V1_1_0, "a new time namespace", &["linux.namespaces.time"]),
-    required("linux.namespaces.path", "config-linux.md#namespaces", V1_0_0, "an absolute path of a namespace to join; of another type it is an error", &["linux.namespaces.pid.path", "linux.namespaces.network.path", "linux.namespaces.mount.path", "linux.namespaces.ipc.path", "linux.namespaces.uts.path", "linux.namespaces.user.*", "linux.namespaces.cgroup.path", "errors.linux.namespaces.path.*"]),
+    required("linux.namespaces.path", "config-linux.md#namespaces", V1_0_0, "an absolute path of a namespace to join; of another type it is an error", &["linux.namespaces.pid.path", "linux.namespaces.network.path.*", "linux.namespaces.mount.path", "linux.namespaces.ipc.path.*", "linux.namespaces.uts.path.*", "linux.namespaces.user.*", "linux.namespaces.cgroup.path.*", "errors.linux.namespaces.path.*"]),
     required("linux.namespaces.time.path", "config-linux.md#namespaces", V1_1_0, "a time namespace to join", &["linux.namespaces.time.path"]),
     required("linux.namespaces.type", "config-linux.md#namespaces", V1_0_0, "an unknown type is an error", &["errors.linux.namespaces.unknown"]),
     required("linux.namespaces.unique", "config-linux.md#namespaces", V1_0_0, "a type that is given twice is an error", &["errors.linux.namespaces.duplicate"]),
