@@ -8,7 +8,7 @@ use super::cgroups::needs;
 use crate::cgroups;
 use crate::config::{set, strip};
 use crate::disk::Disk;
-use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
+use crate::property::{Expect, Probe, Property, Scenario, scenario};
 use crate::scene::Scene;
 use crate::suite::{Check, Known, View, ensure};
 
@@ -38,7 +38,6 @@ macro_rules! weight {
             }),
             known: $known,
             view: View::V1,
-            ..PROPERTY
         }
     };
 }
