@@ -19,7 +19,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "1.1 knows no time namespaces")]),
     scenario("exec.namespaces.user", user_namespace),
     scenario("exec.namespaces.user.path", user_namespace_by_path),
-    scenario("exec.namespaces.user.beside-others", beside_others),
+    scenario("exec.namespaces.user.beside-others", beside_others)
+        .deviates(&[("runc", "1.1 enters the user namespace first")]),
     scenario("exec.namespaces.no-pid", no_pid_namespace),
     scenario("exec.namespaces.no-mount", no_mount_namespace),
 ];
