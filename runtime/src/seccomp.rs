@@ -25,7 +25,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Once;
 
-use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::config::resources::{Seccomp, SyscallArg, SyscallRule};
@@ -61,7 +63,7 @@ pub(crate) fn cached(seccomp: &Seccomp, state_root: &Path) -> Result<Filter, Err
 
 /// The number is of how this module turns rules into libseccomp's: it goes up
 /// with every change to that.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// All that decides what the program is, each part of the configuration too.
 fn key(seccomp: &Seccomp) -> Result<String, Error> {
@@ -87,8 +89,31 @@ const MOST_RULES: usize = 8192;
 
 /// Compiles a filter; an error names the property that can't be honoured.
 pub(crate) fn compile(seccomp: &Seccomp) -> Result<Filter, Error> {
+    compile_as(seccomp, is_tree(seccomp))
+}
+
+fn is_tree(seccomp: &Seccomp) -> bool {
     let names: usize = seccomp.syscalls.iter().map(|rule| rule.names.len()).sum();
-    compile_as(seccomp, names >= TREE_FROM)
+    names >= TREE_FROM || has_strange(seccomp)
+}
+
+/// Does one of the architectures lack a call that is named? Where that is the one libseccomp would look at
+/// first, its list for the architecture never loads a call's number, and the default answers every call.
+fn has_strange(seccomp: &Seccomp) -> bool {
+    let listed = |arch: &&ScmpArch| {
+        let known = ARCHITECTURES.iter().find(|(_, known)| known == *arch);
+        known.is_some_and(|(name, _)| seccomp.architectures.iter().any(|given| given == name))
+    };
+    let all = ARCHITECTURES.iter().map(|(_, arch)| arch);
+    let architectures: Vec<_> = all.filter(listed).chain([&ScmpArch::Native]).collect();
+    let lacks = |name: &String| {
+        let numbers = architectures
+            .iter()
+            .map(|arch| ScmpSyscall::from_name_by_arch(name, **arch));
+        numbers.flatten().any(|number| i32::from(number) < 0)
+    };
+    let mut names = seccomp.syscalls.iter().flat_map(|rule| &rule.names);
+    names.any(lacks)
 }
 
 fn compile_as(seccomp: &Seccomp, tree: bool) -> Result<Filter, Error> {

@@ -47,6 +47,7 @@ const CRUN: Known = &[
     ("linux.namespaces.time", TIME),
     ("linux.namespaces.time.path", TIME),
     ("linux.timeOffsets", TIME),
+    ("linux.timeOffsets.nanosecs", TIME),
     (
         "linux.resources.blockIO.weight",
         "knows blkio.weight only, not blkio.bfq.weight",

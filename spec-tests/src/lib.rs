@@ -14,6 +14,7 @@ mod chapters;
 mod command;
 mod comparison;
 mod config;
+mod disk;
 mod engines;
 mod holder;
 mod known;

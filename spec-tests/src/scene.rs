@@ -12,6 +12,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::disk::Disk;
 use crate::holder::Holder;
 use crate::runtime::{Call, Ran, RuntimeUnderTest};
 use crate::suite::{Check, Stop, Suite, ensure};
@@ -38,6 +39,8 @@ pub(crate) struct Scene<'s> {
     pub ignored: &'static [i32],
     /// A process whose namespaces the config may name.
     pub holder: Option<Holder>,
+    /// A disk that the config may name.
+    pub disk: Option<Disk>,
     /// Processes to reap at the end: we are the subreaper of detached containers.
     pids: RefCell<Vec<i32>>,
     used: Cell<bool>,
@@ -63,6 +66,7 @@ impl<'s> Scene<'s> {
             setup: "",
             ignored: &[],
             holder: None,
+            disk: None,
             pids: RefCell::default(),
             used: Cell::new(false),
         })
@@ -262,6 +266,7 @@ impl<'s> Scene<'s> {
             let _ = while_reaping(|| call.run()); // what it leaves is found below or by the leak check
         }
         self.holder = None;
+        self.disk = None;
         for pid in cgroups::processes(&self.cgroup) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // may have ended meanwhile
             self.pids.borrow_mut().push(pid);

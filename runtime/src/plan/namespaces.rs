@@ -23,15 +23,24 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
     config.namespace(kind)?.path.as_deref()
 }
 
-/// Can clone 2 put init straight into its cgroup2 directory? clone3 can, with the host's credentials.
+/// Can clone 2 put init straight into its cgroup2 directory? clone3 can, with the host's credentials, from
+/// a cgroup namespace where both are seen.
 pub(crate) fn born_in_cgroup(config: &Config, facts: &Facts) -> bool {
     facts.clone3
         && joined(config, User).is_none()
+        && !joins_cgroup_first(config, facts)
         && facts
             .cgroup_directories
             .0
             .iter()
             .any(cgroup::Directory::is_v2)
+}
+
+/// To join one takes privileges over it, which its user namespace has not where another one made it.
+fn joins_cgroup_first(config: &Config, facts: &Facts) -> bool {
+    config.namespace(User).is_some()
+        && joined(config, Cgroup).is_some()
+        && !facts.owned_by_user.contains(&Cgroup)
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {
@@ -64,10 +73,11 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
         steps.push("process", Action::DropDumpable);
     }
     // Whoever owns a namespace says who may join: the ones of the host first, then the user
-    // namespace, then the ones that belong to it. Pid and time take effect for children only.
+    // namespace, then the ones that belong to it, which a new one has none of. Pid and time take
+    // effect for children only.
     let inside = |kind: &NamespaceKind| facts.owned_by_user.contains(kind);
     let all = [Pid, Time, Ipc, Uts, Network, Mount];
-    let early = if joined(config, User).is_some() {
+    let early = if config.namespace(User).is_some() {
         &all[..]
     } else {
         &all[..2]
@@ -76,6 +86,9 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
         .iter()
         .filter(|kind| !inside(kind))
         .for_each(|kind| join(config, *kind, steps));
+    if joins_cgroup_first(config, facts) {
+        join(config, Cgroup, steps);
+    }
     join(config, User, steps);
     early
         .iter()
@@ -108,7 +121,7 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
     );
 }
 
-pub(crate) fn init(config: &Config, steps: &mut Steps) {
+pub(crate) fn init(config: &Config, facts: &Facts, steps: &mut Steps) {
     if config.makes(User) {
         let (uids, gids) = (config.uid_mappings.clone(), config.gid_mappings.clone());
         let mut tasks = vec![HostTask::IdMaps { uids, gids }];
@@ -120,7 +133,7 @@ pub(crate) fn init(config: &Config, steps: &mut Steps) {
     }
     // From here on nobody in a namespace that we join may look into us.
     steps.push("process", Action::DropDumpable);
-    if joined(config, User).is_none() {
+    if config.namespace(User).is_none() {
         [Ipc, Uts, Network, Mount]
             .into_iter()
             .for_each(|kind| join(config, kind, steps));
@@ -134,7 +147,9 @@ pub(crate) fn init(config: &Config, steps: &mut Steps) {
         steps.push("linux.namespaces", Action::Unshare { kinds: late });
     }
     // Last, and in the cgroup: its root is where we are when we make it.
-    join(config, Cgroup, steps);
+    if !joins_cgroup_first(config, facts) {
+        join(config, Cgroup, steps);
+    }
     if config.makes(Cgroup) {
         steps.push(
             path_of(config, Cgroup),

@@ -169,7 +169,7 @@ fn enter(config: &Config, facts: &Facts, affinity: Option<Action>, steps: &mut S
         };
         steps.push(path, affinity);
     }
-    namespaces::init(config, steps);
+    namespaces::init(config, facts, steps);
 }
 
 /// As soon as the network namespace is there: hooks, sysctls and the program find the devices in it. Before

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod differential;
 mod tree;
 
 /// `struct seccomp_data`, linux/seccomp.h.

@@ -1,11 +1,16 @@
 //! config.md#linux-process, config-linux.md: what one system call sets of a process.
 
-use serde_json::json;
+use std::fs;
+use std::process::Command;
 
+use serde_json::{Value, json};
+
+use crate::cgroups;
+use crate::chapters::cgroups::realtime;
 use crate::config::{set, strip};
 use crate::property::{Expect, PROPERTY, Probe, Property, Scenario, scenario};
-use crate::scene::Scene;
-use crate::suite::{Check, Known, ensure};
+use crate::scene::{Scene, until};
+use crate::suite::{Check, Known, Stop, ensure};
 
 const OLD: Known = &[
     ("runc", "1.1 does not know it"),
@@ -19,7 +24,109 @@ const SCHEDULING: Probe = Probe::Script("awk '{print $19, $41}' /proc/$$/stat");
 /// Of the shell, and of a child that should not inherit.
 const CHILDS: Probe = Probe::Script("awk '{print $19, $41}' /proc/$$/stat /proc/self/stat; true");
 
+/// The kernel must let our own child have the policy, else it can't let a container have it.
+fn policy(option: &[&str]) -> Check {
+    let tried = Command::new("chrt").args(option).arg("true").output()?;
+    if tried.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+    Err(Stop::Skip(format!("the kernel refuses the policy: {why}")))
+}
+
+/// Where cgroups share out realtime, a cgroup that has been given none can't have realtime processes.
+fn shares_realtime() -> bool {
+    !cgroups::unified() && cgroups::offers("cpu", "cpu.rt_runtime_us")
+}
+
+const DEADLINE: &[&str] = &[
+    "--deadline",
+    "--sched-runtime",
+    "1000000",
+    "--sched-deadline",
+    "10000000",
+    "--sched-period",
+    "20000000",
+    "0",
+];
+
+/// Its program is no shell: a process with a deadline may not have children.
+fn deadline(config: &mut Value) {
+    let given = json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 20_000_000 });
+    set(config, "/process/scheduler", given);
+    set(config, "/process/args", json!(["/bin/sleep", "60"]));
+}
+
+/// The last line of what the host is told of the program, not of what starts it.
+fn scheduling_of(scene: &Scene<'_>, pid: i32) -> Check<String> {
+    scene.must("start")?;
+    let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    until(|| name().trim() == "sleep", "the program")?;
+    let told = Command::new("chrt")
+        .args(["-p", &pid.to_string()])
+        .output()?;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let values = told.lines().last().and_then(|line| line.rsplit_once(": "));
+    Ok(values
+        .map(|(_, values)| values.to_owned())
+        .unwrap_or_default())
+}
+
+/// Realtime priority and policy.
+const REALTIME: Probe = Probe::Script("awk '{print $40, $41}' /proc/$$/stat");
+
+macro_rules! realtime {
+    ($name:literal, $policy:literal, $option:literal, $expect:literal) => {
+        Property {
+            name: $name,
+            prepare: |scene| {
+                policy(&[$option, "7"])?;
+                if shares_realtime() {
+                    realtime(scene)?;
+                }
+                Ok(())
+            },
+            set: |_, config| {
+                let given = json!({ "policy": $policy, "priority": 7 });
+                set(config, "/process/scheduler", given);
+                if shares_realtime() {
+                    set(config, "/linux/resources/cpu/realtimeRuntime", json!(1000));
+                }
+            },
+            // A priority is required with these policies: another one is the least that can be asked.
+            strip: |config| set(config, "/process/scheduler/priority", json!(1)),
+            probe: REALTIME,
+            expect: Expect::Is($expect),
+            known: OLD,
+            ..PROPERTY
+        }
+    };
+}
+
 pub(crate) const PROPERTIES: &[Property] = &[
+    realtime!("process.scheduler.priority", "SCHED_FIFO", "--fifo", "7 1"),
+    realtime!("process.scheduler.priority.rr", "SCHED_RR", "--rr", "7 2"),
+    Property {
+        name: "process.scheduler.deadline",
+        prepare: |_| policy(DEADLINE),
+        set: |_, config| deadline(config),
+        strip: |config| strip(config, "/process/scheduler"),
+        probe: Probe::Created(scheduling_of),
+        expect: Expect::Is("1000000/10000000/20000000"),
+        known: OLD,
+        ..PROPERTY
+    },
+    Property {
+        // Without a period it is the deadline.
+        name: "process.scheduler.period",
+        prepare: |_| policy(DEADLINE),
+        set: |_, config| deadline(config),
+        strip: |config| strip(config, "/process/scheduler/period"),
+        probe: Probe::Created(scheduling_of),
+        expect: Expect::Is("1000000/10000000/20000000"),
+        known: OLD,
+        ..PROPERTY
+    },
     Property {
         name: "process.scheduler",
         set: |_, config| {

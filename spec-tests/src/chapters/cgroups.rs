@@ -76,7 +76,7 @@ fn controller(name: &str) -> Check {
     Err(Stop::Skip(format!("this cgroup2 has no {name} controller")))
 }
 
-fn needs(controller: &str, file: &str) -> Check {
+pub(crate) fn needs(controller: &str, file: &str) -> Check {
     if cgroups::offers(controller, file) {
         Ok(())
     } else {
@@ -87,7 +87,7 @@ fn needs(controller: &str, file: &str) -> Check {
 }
 
 /// A cgroup has no more realtime than the one above, which is the run's and has none yet.
-fn realtime(scene: &mut Scene<'_>) -> Check {
+pub(crate) fn realtime(scene: &mut Scene<'_>) -> Check {
     needs("cpu", "cpu.rt_runtime_us")?;
     let above = Path::new("/sys/fs/cgroup/cpu").join(&scene.suite.tag);
     fs::create_dir_all(&above)?;

@@ -41,6 +41,17 @@ macro_rules! bad {
 }
 
 pub(crate) const CONFIGS: &[BadConfig] = &[
+    // None is defined, so that each is an unsupported value.
+    bad!(
+        "errors.linux.personality.flags",
+        "linux.personality.flags[0]",
+        |c| set(
+            c,
+            "/linux/personality",
+            json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] })
+        ),
+        ALL
+    ),
     bad!(
         "errors.ociVersion.not-semver",
         "ociVersion",

@@ -19,6 +19,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "1.1 knows no time namespaces")]),
     scenario("exec.namespaces.user", user_namespace),
     scenario("exec.namespaces.user.path", user_namespace_by_path),
+    scenario("exec.namespaces.user.beside-others", beside_others)
+        .deviates(&[("runc", "1.1 enters the user namespace first")]),
     scenario("exec.namespaces.no-pid", no_pid_namespace),
     scenario("exec.namespaces.no-mount", no_mount_namespace),
 ];
@@ -93,6 +95,29 @@ fn user_namespace(scene: &mut Scene<'_>) -> Check {
     );
     let ran = exec(scene, &[], &["/no/such/tool"]).run()?;
     failed(&ran, "no such file or directory")
+}
+
+/// The container's user namespace does not own what the container has joined.
+fn beside_others(scene: &mut Scene<'_>) -> Check {
+    let kinds = ["network", "cgroup"];
+    let holders = [Holder::start("network")?, Holder::start("cgroup")?];
+    config::user_namespace(&mut scene.config);
+    config::unmount(&mut scene.config, "/sys");
+    for (kind, holder) in kinds.iter().zip(&holders) {
+        let joined = json!({ "type": kind, "path": holder.path(kind) });
+        config::namespace(&mut scene.config, joined);
+    }
+    let init = sleeper(scene)?;
+    let own = same_namespaces(scene, init)?;
+    ensure!(own == 8, "{own} of its namespaces are not the host's");
+    for (kind, holder) in kinds.iter().zip(&holders) {
+        let links = [init, holder.pid].map(|pid| {
+            let name = crate::holder::proc_name(kind);
+            fs::read_link(format!("/proc/{pid}/ns/{name}")).ok()
+        });
+        ensure!(links[0] == links[1], "{kind}: {links:?}");
+    }
+    Ok(())
 }
 
 fn user_namespace_by_path(scene: &mut Scene<'_>) -> Check {

@@ -2,11 +2,13 @@
 
 mod attributes;
 mod baseline;
+mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
 mod console;
 mod debian;
 mod defects;
+mod deletes;
 mod devices;
 mod errors;
 mod exec;
@@ -51,6 +53,7 @@ pub(crate) fn properties() -> Vec<&'static dyn Case> {
         netdevices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
+        cgroup_disks::PROPERTIES,
         seccomp::PROPERTIES,
         hook_kinds::PROPERTIES,
     ];
@@ -69,12 +72,14 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         devices::SCENARIOS,
         netdevices::SCENARIOS,
         cgroups::SCENARIOS,
+        cgroup_disks::SCENARIOS,
         cgroup_refusals::SCENARIOS,
         seccomp::SCENARIOS,
         seccomp_notify::SCENARIOS,
         hooks::SCENARIOS,
         hooks_around::SCENARIOS,
         lifecycle::SCENARIOS,
+        deletes::SCENARIOS,
         programs::SCENARIOS,
         debian::SCENARIOS,
         defects::SCENARIOS,

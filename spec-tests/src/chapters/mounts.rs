@@ -21,6 +21,23 @@ fn source(scene: &mut Scene<'_>) -> Check {
 const NESTED: &str = "cd src; mkdir -p sub; mount -t tmpfs inner sub
 for d in . sub; do cp ../rootfs/bin/busybox $d/run; chmod 4755 $d/run; mknod $d/null c 1 3; done; cd ..";
 
+/// A source that is a mount with another one below, and a link in each.
+fn linked(scene: &mut Scene<'_>, setup: &'static str) -> Check {
+    scene.open_dir("src")?;
+    scene.setup = setup;
+    Ok(())
+}
+
+const LINKS: &str = "mount -t tmpfs source src; mkdir src/sub; mount -t tmpfs inner src/sub
+for d in src src/sub; do echo from $d > $d/file; ln -s file $d/link; done";
+
+const LINKS_NOT_FOLLOWED: &str = "mount -t tmpfs source src; mkdir src/sub; mount -t tmpfs inner src/sub
+for d in src src/sub; do echo from $d > $d/file; ln -s file $d/link; mount -o remount,bind,nosymfollow $d; done";
+
+const TOO_MANY_LINKS: &str = "Too many levels of symbolic links";
+
+const NO_LINKS: Known = &[("crun", "1.8 knows neither rsymfollow nor rnosymfollow")];
+
 /// A source that is a shared mount, in the caller's own mount namespace.
 fn shared_source(scene: &mut Scene<'_>) -> Check {
     scene.setup = "mkdir -p src; mount -t tmpfs source src; mount --make-shared src";
@@ -405,6 +422,26 @@ pub(crate) const PROPERTIES: &[Property] = &[
     bind_option!("rnosuid", DATA_SUB, "nosuid"),
     bind_option!("rnoatime", DATA_SUB, "noatime"),
     bind_option!("rnodiratime", DATA_SUB, "nodiratime"),
+    Property {
+        name: "mounts.options.rnosymfollow",
+        prepare: |scene| linked(scene, LINKS),
+        set: |_, config| bind(config, &["rbind", "rnosymfollow"]),
+        strip: |config| strip_option(config, "rnosymfollow"),
+        probe: Probe::Script("cat /data/link /data/sub/link"),
+        expect: Expect::That(|_, seen| seen.matches(TOO_MANY_LINKS).count() == 2),
+        known: NO_LINKS,
+        ..PROPERTY
+    },
+    Property {
+        name: "mounts.options.rsymfollow",
+        prepare: |scene| linked(scene, LINKS_NOT_FOLLOWED),
+        set: |_, config| bind(config, &["rbind", "rsymfollow"]),
+        strip: |config| strip_option(config, "rsymfollow"),
+        probe: Probe::Script("cat /data/link /data/sub/link"),
+        expect: Expect::Is("from src\nfrom src/sub"),
+        known: NO_LINKS,
+        ..PROPERTY
+    },
     bind_option!("unbindable", DATA, " unbindable "),
     bind_option!("runbindable", DATA_SUB, " unbindable "),
     Property {

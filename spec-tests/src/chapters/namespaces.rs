@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::config::{bind, mount, namespace, no_namespace, set, strip, user_namespace};
+use crate::config::{bind, mount, namespace, no_namespace, set, strip, unmount, user_namespace};
 use crate::holder::{Holder, proc_name};
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
@@ -73,6 +73,28 @@ macro_rules! joined {
     };
 }
 
+/// The same with a new user namespace, which does not own the one that is joined.
+macro_rules! joined_from_user {
+    ($name:literal, $kind:literal, $link:literal, $known:expr) => {
+        Property {
+            name: $name,
+            set: |scene, config| {
+                user_namespace(config);
+                // The sysfs of a network can only be mounted by who rules the network.
+                unmount(config, "/sys");
+                let joined = json!({ "type": $kind, "path": held($kind, scene) });
+                namespace(config, joined);
+            },
+            probe: Probe::Script(concat!("readlink /proc/self/ns/", $link, "; id -u")),
+            expect: Expect::That(|scene, seen| {
+                seen.lines()
+                    .eq([link(&held($kind, scene)).as_str(), "0"])
+            }),
+            ..joined!($name, $kind, $link, $known)
+        }
+    };
+}
+
 fn hold(scene: &mut Scene<'_>, kind: &str) -> Check {
     scene.holder = Some(Holder::start(kind)?);
     Ok(())
@@ -110,6 +132,30 @@ pub(crate) const PROPERTIES: &[Property] = &[
     joined!("linux.namespaces.uts.path", "uts", "uts", &[]),
     joined!("linux.namespaces.cgroup.path", "cgroup", "cgroup", &[]),
     joined!("linux.namespaces.time.path", "time", "time", NO_TIME),
+    joined_from_user!(
+        "linux.namespaces.network.path.user-namespace",
+        "network",
+        "net",
+        &[]
+    ),
+    joined_from_user!(
+        "linux.namespaces.ipc.path.user-namespace",
+        "ipc",
+        "ipc",
+        &[]
+    ),
+    joined_from_user!(
+        "linux.namespaces.uts.path.user-namespace",
+        "uts",
+        "uts",
+        &[]
+    ),
+    joined_from_user!(
+        "linux.namespaces.cgroup.path.user-namespace",
+        "cgroup",
+        "cgroup",
+        &[]
+    ),
     Property {
         // A runtime may refuse to mount in a namespace that it did not make, so the config mounts nothing.
         name: "linux.namespaces.mount.path",
@@ -260,6 +306,25 @@ pub(crate) const PROPERTIES: &[Property] = &[
             seen.parse()
                 .is_ok_and(|seconds: u64| seconds > 1_000_000_000)
         }),
+        known: NO_TIME,
+        ..PROPERTY
+    },
+    Property {
+        name: "linux.timeOffsets.nanosecs",
+        set: |_, config| {
+            namespace(config, json!({ "type": "time" }));
+            let offsets = json!({
+                "monotonic": { "secs": 77, "nanosecs": 250_000_001 },
+                "boottime": { "secs": 1_000, "nanosecs": 999_999_999 },
+            });
+            set(config, "/linux/timeOffsets", offsets);
+        },
+        strip: |config| {
+            strip(config, "/linux/timeOffsets/monotonic/nanosecs");
+            strip(config, "/linux/timeOffsets/boottime/nanosecs");
+        },
+        probe: Probe::Script("awk '{print $2, $3}' /proc/self/timens_offsets"),
+        expect: Expect::Is("77 250000001\n1000 999999999"),
         known: NO_TIME,
         ..PROPERTY
     },

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::config::{set, strip};
+use crate::config::{set, strip, unmount};
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::rootfs;
 
@@ -37,6 +37,19 @@ pub(crate) const PROPERTIES: &[Property] = &[
         strip: |config| strip(config, "/root/readonly"),
         probe: Probe::Script("touch /file"),
         expect: Expect::Has("Read-only file system"),
+        ..PROPERTY
+    },
+    Property {
+        // They SHOULD be there: engines list them, and no runtime adds one that is not listed. Without
+        // /proc runc does not even start, so that it stays in the stripped run.
+        name: "linux.default-filesystems",
+        strip: |config| {
+            for place in ["/sys", "/dev/pts", "/dev/shm"] {
+                unmount(config, place);
+            }
+        },
+        probe: Probe::Script("stat -f -c %T /proc /sys /dev/pts /dev/shm"),
+        expect: Expect::Is("proc\nsysfs\ndevpts\ntmpfs"),
         ..PROPERTY
     },
     Property {

@@ -1,9 +1,6 @@
 //! What config.md and bundle.md ask of a runtime on Linux.
 
-use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_2_0, V1_2_1, required, untested};
-
-const NO_TEST: &str = "no test yet";
-const SCHEDULER: &str = "no test yet; needs a kernel and limits that allow the policies";
+use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_2_0, V1_2_1, required};
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const CONFIG: &[Requirement] = &[
@@ -27,9 +24,9 @@ pub(crate) const CONFIG: &[Requirement] = &[
     required("mounts.options.recursive", "config.md#linux-mount-options", V1_1_0, "attributes of a whole tree: rro, rnoexec …", &["mounts.options.rro", "mounts.options.rnoexec", "mounts.options.rnodev", "mounts.options.rnosuid", "mounts.options.rnoatime", "mounts.options.rnodiratime"]),
     required("mounts.options.tmpcopyup", "config.md#linux-mount-options", V1_1_0, "a tmpfs starts with what it covers", &["mounts.tmpfs.tmpcopyup.*"]),
     required("mounts.options.symfollow", "config.md#linux-mount-options", V1_1_0, "symfollow and nosymfollow", &["mounts.options.symfollow"]),
-    untested("mounts.options.rnosymfollow", "config.md#linux-mount-options", V1_1_0, "rsymfollow and rnosymfollow, of a tree", NO_TEST),
-    required("mounts.options.idmap", "config.md#linux-mount-options", V1_2_0, "idmap maps a mount, ridmap a tree", &["mounts.options.idmap", "mounts.options.ridmap"]),
-    required("mounts.uidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's user ids are mapped", &["mounts.uidMappings", "mounts.uidMappings.without-the-word"]),
+    required("mounts.options.rnosymfollow", "config.md#linux-mount-options", V1_1_0, "rsymfollow and rnosymfollow, of a tree", &["mounts.options.rnosymfollow", "mounts.options.rsymfollow"]),
+    required("mounts.options.idmap", "config.md#linux-mount-options", V1_2_0, "idmap maps a mount, ridmap a tree", &["mounts.options.idmap", "mounts.options.idmap.joined", "mounts.options.ridmap"]),
+    required("mounts.uidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's user ids are mapped", &["mounts.uidMappings", "mounts.uidMappings.without-the-word", "mounts.uidMappings.tmpfs.*"]),
     required("mounts.gidMappings", "config.md#posix-platform-mounts", V1_1_0, "how a mount's group ids are mapped", &["mounts.uidMappings"]),
 
     required("process.missing", "config.md#process", V1_0_0, "may be missing at create; start without it is an error", &["lifecycle.start.without-process", "lifecycle.create.without-process", "lifecycle.run.without-process"]),
@@ -55,11 +52,11 @@ pub(crate) const CONFIG: &[Requirement] = &[
     required("process.oomScoreAdj", "config.md#linux-process", V1_0_0, "the score is set, and untouched if absent", &["process.oomScoreAdj", "baseline.oom-score-untouched"]),
     required("process.scheduler.policy", "config.md#linux-process", V1_1_0, "the scheduling policy", &["process.scheduler", "exec.process.scheduler"]),
     required("process.scheduler.nice", "config.md#linux-process", V1_1_0, "the nice value", &["process.scheduler"]),
-    untested("process.scheduler.priority", "config.md#linux-process", V1_1_0, "the static priority", SCHEDULER),
+    required("process.scheduler.priority", "config.md#linux-process", V1_1_0, "the static priority", &["process.scheduler.priority.*"]),
     required("process.scheduler.flags", "config.md#linux-process", V1_1_0, "flags of sched_setattr(2)", &["process.scheduler.flags"]),
-    untested("process.scheduler.runtime", "config.md#linux-process", V1_1_0, "runtime of the deadline policy", SCHEDULER),
-    untested("process.scheduler.deadline", "config.md#linux-process", V1_1_0, "deadline of the deadline policy", SCHEDULER),
-    untested("process.scheduler.period", "config.md#linux-process", V1_1_0, "period of the deadline policy", SCHEDULER),
+    required("process.scheduler.runtime", "config.md#linux-process", V1_1_0, "runtime of the deadline policy", &["process.scheduler.deadline"]),
+    required("process.scheduler.deadline", "config.md#linux-process", V1_1_0, "deadline of the deadline policy", &["process.scheduler.deadline"]),
+    required("process.scheduler.period", "config.md#linux-process", V1_1_0, "period of the deadline policy", &["process.scheduler.period"]),
     required("process.selinuxLabel", "config.md#linux-process", V1_0_0, "the SELinux label of the process: here only that it is an error where it can't be in force", &["process.selinuxLabel.*"]),
     required("process.ioPriority.class", "config.md#linux-process", V1_1_0, "the I/O scheduling class", &["process.ioPriority"]),
     required("process.ioPriority.priority", "config.md#linux-process", V1_1_0, "the priority in the class", &["process.ioPriority"]),

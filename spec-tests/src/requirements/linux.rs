@@ -2,14 +2,12 @@
 
 use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_3_0, required, untested};
 
-const NO_TEST: &str = "no test yet";
 const RDT: &str = "needs a host with resctrl; runtime/tests/resctrl.rs takes a directory for it";
 const MONITORING: &str = "needs a host with resctrl; 1.3.0 removed it again";
-const KMEM: &str = "not recommended; the kernel no longer has it";
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const LINUX: &[Requirement] = &[
-    untested("linux.default-filesystems", "config-linux.md#default-filesystems", V1_0_0, "/proc, /sys, /dev/pts and /dev/shm should be there", "only if the config lists them: see mounts.type"),
+    required("linux.default-filesystems", "config-linux.md#default-filesystems", V1_0_0, "/proc, /sys, /dev/pts and /dev/shm should be there: they are where the config lists them", &["linux.default-filesystems"]),
 
     required("linux.namespaces.pid", "config-linux.md#namespaces", V1_0_0, "a new pid namespace", &["linux.namespaces.pid"]),
     required("linux.namespaces.network", "config-linux.md#namespaces", V1_0_0, "a new network namespace", &["linux.namespaces.network", "linux.namespaces.network.loopback"]),
@@ -19,7 +17,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.namespaces.user", "config-linux.md#namespaces", V1_0_0, "a new user namespace", &["linux.uidMappings.*", "errors.linux.uidMappings.*"]),
     required("linux.namespaces.cgroup", "config-linux.md#namespaces", V1_0_0, "a new cgroup namespace", &["linux.namespaces.cgroup"]),
     required("linux.namespaces.time", "config-linux.md#namespaces", V1_1_0, "a new time namespace", &["linux.namespaces.time"]),
-    required("linux.namespaces.path", "config-linux.md#namespaces", V1_0_0, "an absolute path of a namespace to join; of another type it is an error", &["linux.namespaces.pid.path", "linux.namespaces.network.path", "linux.namespaces.mount.path", "linux.namespaces.ipc.path", "linux.namespaces.uts.path", "linux.namespaces.user.*", "linux.namespaces.cgroup.path", "errors.linux.namespaces.path.*"]),
+    required("linux.namespaces.path", "config-linux.md#namespaces", V1_0_0, "an absolute path of a namespace to join; of another type it is an error", &["linux.namespaces.pid.path", "linux.namespaces.network.path.*", "linux.namespaces.mount.path", "linux.namespaces.ipc.path.*", "linux.namespaces.uts.path.*", "linux.namespaces.user.*", "linux.namespaces.cgroup.path.*", "errors.linux.namespaces.path.*"]),
     required("linux.namespaces.time.path", "config-linux.md#namespaces", V1_1_0, "a time namespace to join", &["linux.namespaces.time.path"]),
     required("linux.namespaces.type", "config-linux.md#namespaces", V1_0_0, "an unknown type is an error", &["errors.linux.namespaces.unknown"]),
     required("linux.namespaces.unique", "config-linux.md#namespaces", V1_0_0, "a type that is given twice is an error", &["errors.linux.namespaces.duplicate"]),
@@ -31,7 +29,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.gidMappings.hostID", "config-linux.md#user-namespace-mappings", V1_0_0, "the first group id on the host", &["linux.uidMappings"]),
     required("linux.gidMappings.size", "config-linux.md#user-namespace-mappings", V1_0_0, "how many group ids", &["linux.uidMappings"]),
     required("linux.timeOffsets.secs", "config-linux.md#offset-for-time-namespace", V1_1_0, "seconds of a clock's offset", &["linux.timeOffsets"]),
-    untested("linux.timeOffsets.nanosecs", "config-linux.md#offset-for-time-namespace", V1_1_0, "nanoseconds of a clock's offset", NO_TEST),
+    required("linux.timeOffsets.nanosecs", "config-linux.md#offset-for-time-namespace", V1_1_0, "nanoseconds of a clock's offset", &["linux.timeOffsets.nanosecs"]),
 
     required("linux.devices.type", "config-linux.md#devices", V1_0_0, "c, b, u or p", &["linux.devices.char", "linux.devices.block", "linux.devices.fifo", "linux.devices.unbuffered", "errors.linux.devices.type"]),
     required("linux.devices.path", "config-linux.md#devices", V1_0_0, "anywhere; another file at the place is an error", &["linux.devices.outside-dev", "errors.linux.devices.occupied"]),
@@ -57,8 +55,8 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.resources.memory.limit", "config-linux.md#memory", V1_0_0, "bytes of memory", &["linux.resources.memory.limit"]),
     required("linux.resources.memory.reservation", "config-linux.md#memory", V1_0_0, "the soft limit", &["linux.resources.memory.reservation"]),
     required("linux.resources.memory.swap", "config-linux.md#memory", V1_0_0, "memory and swap together", &["linux.resources.memory.swap"]),
-    untested("linux.resources.memory.kernel", "config-linux.md#memory", V1_0_0, "the kernel's memory", KMEM),
-    untested("linux.resources.memory.kernelTCP", "config-linux.md#memory", V1_0_0, "the memory of TCP buffers", KMEM),
+    required("linux.resources.memory.kernel", "config-linux.md#memory", V1_0_0, "the kernel's memory", &["linux.resources.memory.kernel", "linux.resources.memory.of-the-kernel-is-refused"]),
+    required("linux.resources.memory.kernelTCP", "config-linux.md#memory", V1_0_0, "the memory of TCP buffers", &["linux.resources.memory.kernelTCP", "linux.resources.memory.of-the-kernel-is-refused"]),
     required("linux.resources.memory.swappiness", "config-linux.md#memory", V1_0_0, "how readily memory is swapped", &["linux.resources.memory.swappiness"]),
     required("linux.resources.memory.disableOOMKiller", "config-linux.md#memory", V1_0_0, "processes wait for memory and are not killed", &["linux.resources.memory.disableOOMKiller"]),
     required("linux.resources.memory.useHierarchy", "config-linux.md#memory", V1_0_2, "cgroups below count too", &["linux.resources.memory.useHierarchy"]),
@@ -74,10 +72,10 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.resources.cpu.idle", "config-linux.md#cpu", V1_1_0, "runs when others are idle", &["linux.resources.cpu.idle"]),
     required("linux.resources.blockIO.weight", "config-linux.md#block-io", V1_0_0, "the weight", &["linux.resources.blockIO.weight"]),
     required("linux.resources.blockIO.leafWeight", "config-linux.md#block-io", V1_0_0, "the weight against cgroups below", &["linux.resources.blockIO.leafWeight"]),
-    untested("linux.resources.blockIO.weightDevice.major", "config-linux.md#block-io", V1_0_0, "major number of a disk with a weight of its own", NO_TEST),
-    untested("linux.resources.blockIO.weightDevice.minor", "config-linux.md#block-io", V1_0_0, "minor number of it", NO_TEST),
-    untested("linux.resources.blockIO.weightDevice.weight", "config-linux.md#block-io", V1_0_0, "its weight", NO_TEST),
-    untested("linux.resources.blockIO.weightDevice.leafWeight", "config-linux.md#block-io", V1_0_0, "its weight against cgroups below", NO_TEST),
+    required("linux.resources.blockIO.weightDevice.major", "config-linux.md#block-io", V1_0_0, "major number of a disk with a weight of its own", &["linux.resources.blockIO.weightDevice.weight"]),
+    required("linux.resources.blockIO.weightDevice.minor", "config-linux.md#block-io", V1_0_0, "minor number of it", &["linux.resources.blockIO.weightDevice.weight"]),
+    required("linux.resources.blockIO.weightDevice.weight", "config-linux.md#block-io", V1_0_0, "its weight", &["linux.resources.blockIO.weightDevice.weight"]),
+    required("linux.resources.blockIO.weightDevice.leafWeight", "config-linux.md#block-io", V1_0_0, "its weight against cgroups below", &["linux.resources.blockIO.weightDevice.leafWeight"]),
     required("linux.resources.blockIO.throttleReadBpsDevice", "config-linux.md#block-io", V1_0_0, "bytes read a second, by disk: major, minor, rate", &["linux.resources.blockIO.throttleReadBpsDevice"]),
     required("linux.resources.blockIO.throttleWriteBpsDevice", "config-linux.md#block-io", V1_0_0, "bytes written a second, by disk: major, minor, rate", &["linux.resources.blockIO.throttleWriteBpsDevice"]),
     required("linux.resources.blockIO.throttleReadIOPSDevice", "config-linux.md#block-io", V1_0_0, "reads a second, by disk: major, minor, rate", &["linux.resources.blockIO.throttleReadIOPSDevice"]),
@@ -127,5 +125,5 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.readonlyPaths", "config-linux.md#readonly-paths", V1_0_0, "can't be written inside", &["linux.readonlyPaths.*"]),
     required("linux.mountLabel", "config-linux.md#mount-label", V1_0_0, "the SELinux label of mounts: here only that it is an error where it can't be in force", &["linux.mountLabel.*"]),
     required("linux.personality.domain", "config-linux.md#personality", V1_0_2, "the execution domain", &["linux.personality", "exec.linux.personality"]),
-    untested("linux.personality.flags", "config-linux.md#personality", V1_0_2, "no flag is defined yet", NO_TEST),
+    required("linux.personality.flags", "config-linux.md#personality", V1_0_2, "no flag is defined yet", &["errors.linux.personality.flags"]),
 ];

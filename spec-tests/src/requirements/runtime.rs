@@ -1,6 +1,6 @@
 //! What runtime.md and runtime-linux.md ask: states, operations, and when the hooks run.
 
-use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_3_0, required, untested};
+use super::{Requirement, V1_0_0, V1_0_2, V1_1_0, V1_3_0, required};
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const RUNTIME: &[Requirement] = &[
@@ -21,7 +21,7 @@ pub(crate) const RUNTIME: &[Requirement] = &[
     required("kill.not-stopped", "runtime.md#kill", V1_0_0, "what is not created or running is an error", &["lifecycle.kill.stopped", "lifecycle.unknown-id"]),
     required("delete.stopped-only", "runtime.md#delete", V1_0_0, "what is not stopped is an error, without effect", &["lifecycle.delete.running", "lifecycle.unknown-id"]),
     required("delete.undoes-create", "runtime.md#delete", V1_0_0, "what create made is gone, and the id is free", &["lifecycle.round", "linux.cgroupsPath.removed-by-delete"]),
-    untested("delete.not-others", "runtime.md#delete", V1_0_0, "what create did not make stays", "the program robustness looks at it (bystander.*)"),
+    required("delete.not-others", "runtime.md#delete", V1_0_0, "what create did not make stays", &["lifecycle.delete.not-others.*"]),
 
     required("hooks.prestart.order", "runtime.md#lifecycle", V1_0_0, "prestart hooks come before createRuntime's", &["hooks.prestart.before-createRuntime"]),
     required("hooks.create.failure", "runtime.md#lifecycle", V1_0_2, "a failing hook of create is an error, and the poststop hooks run", &["hooks.createRuntime.failure", "hooks.createContainer.failure", "hooks.prestart.poststop-after-failure"]),

@@ -51,6 +51,30 @@ fn a_tree_is_the_list() {
     assert_eq!(seen.len(), 10, "{seen:x?}");
 }
 
+/// The list for an architecture that lacks the first of its calls compares the others with the number of the
+/// architecture: each was what the default says.
+#[test]
+fn of_calls_that_an_architecture_lacks() {
+    let rules = vec![
+        rule(&["open"], "ERRNO", &[]),
+        rule(&["mount"], "ERRNO", &[(3, "EQ", 1, 0)]),
+    ];
+    let mut seccomp = filter("SCMP_ACT_ALLOW", rules);
+    seccomp.architectures = vec!["SCMP_ARCH_AARCH64".into()];
+    let mount = Call {
+        arch: AARCH64,
+        nr: 40,
+        args: [0, 0, 0, 1, 0, 0],
+    };
+    assert_eq!(run(&compile(&seccomp).unwrap().program, &mount), EPERM);
+    let list = compile_as(&seccomp, false).unwrap();
+    assert_eq!(
+        run(&list.program, &mount),
+        ALLOW,
+        "libseccomp does it right"
+    );
+}
+
 /// libseccomp up to 2.5.3 forgot the default of an empty tree.
 #[test]
 fn of_no_rules() {
