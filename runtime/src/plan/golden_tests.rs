@@ -274,6 +274,10 @@ const PROPERTIES: &[(&str, &str)] = &[
     ),
     ("linux.seccomp", "install filter"),
     ("linux.seccomp", "its listener to /run/agent.sock"),
+    (
+        "mounts[6] (/sys/fs/cgroup)",
+        "clone tree /sys/fs/cgroup onto /sys/fs/cgroup",
+    ),
     ("linux.maskedPaths[", "mask /proc/kcore"),
     ("linux.readonlyPaths[", "make /proc/sys read-only"),
     ("linux.rootfsPropagation", "make / shared"),

@@ -356,15 +356,17 @@ fn cgroup_mount(path: &str, mount: &Mount, config: &Config, facts: &Facts, steps
     }
 }
 
-/// A cgroup2 is mounted by who rules its cgroup namespace: not by a container with a user namespace that has kept the
-/// host's, or joined another's. Then what the host has mounted is bound, or, below a root that we don't know, the
-/// container's own directory.
+/// A cgroup2 is mounted by who rules its cgroup namespace: not by a container with a user namespace that has joined
+/// another's, nor by one that has kept the host's. There a new mount would take nsdelegate and the like from the
+/// host's, since the first cgroup namespace sets them for all mounts. What the host has mounted is bound then, or,
+/// below a root that we don't know, the container's own directory.
 fn foreign_cgroups(config: &Config, facts: &Facts) -> Option<String> {
     let kind = NamespaceKind::Cgroup;
+    let keeps_hosts = config.namespace(kind).is_none();
     let rules = config.namespace(NamespaceKind::User).is_none()
         || config.makes(kind)
         || facts.owned_by_user.contains(&kind);
-    if facts.cgroup.version != Version::V2 || rules {
+    if facts.cgroup.version != Version::V2 || (rules && !keeps_hosts) {
         return None;
     }
     let directory = facts.cgroup_directories.0.first()?;
