@@ -26,6 +26,8 @@ pub struct ContainerBuilder {
     pub(super) rootfs: Option<Rootfs>,
     pub(super) stdio: [Stdio; 3],
     pub(super) extra: Vec<OwnedFd>,
+    pub(super) listen: Vec<OwnedFd>,
+    pub(super) listen_names: Option<String>,
     pub(super) console: Option<OwnedFd>,
     pub(super) pty: Pty,
     pub(super) program: Option<OwnedFd>,
@@ -68,6 +70,8 @@ impl ContainerBuilder {
             rootfs: None,
             stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
             extra: Vec::new(),
+            listen: Vec::new(),
+            listen_names: None,
             console: None,
             pty: Pty::No,
             program: None,
@@ -129,6 +133,23 @@ impl ContainerBuilder {
     /// Standard error. Inherited unless set.
     pub fn stderr(mut self, stdio: Stdio) -> Self {
         self.stdio[2] = stdio;
+        self
+    }
+
+    /// Hands sockets to the program to listen on, as systemd does: they are 3 and on, before those of
+    /// [`extra_fd`](Self::extra_fd), and LISTEN_FDS, LISTEN_PID and, with `names` (`http:admin`), LISTEN_FDNAMES
+    /// tell it so. LISTEN_PID is the pid that the program sees as its own. sd_listen_fds(3)
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let http = std::net::TcpListener::bind("[::]:80")?;
+    /// let builder = runtime.container("web1").bundle("/bundle");
+    /// let builder = builder.listen_fds(vec![http.into()], Some("http".into()));
+    /// # Ok(()) }
+    /// ```
+    pub fn listen_fds(mut self, sockets: Vec<OwnedFd>, names: Option<String>) -> Self {
+        (self.listen, self.listen_names) = (sockets, names);
         self
     }
 

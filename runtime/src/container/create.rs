@@ -12,7 +12,7 @@ use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
-use crate::plan::{self, Action, Facts, Plan, Request};
+use crate::plan::{self, Action, Facts, Listen, Plan, Request};
 use crate::resctrl::{Made, Place};
 use crate::runtime::CgroupDriver;
 use crate::sys::{proc, socket};
@@ -136,6 +136,14 @@ impl ContainerBuilder {
         let pty = self.pty.wanted(config.process.terminal);
         let console = self.console.is_some() || pty;
         problems.extend(check_terminal(config.process.terminal, console).err());
+        if self
+            .listen_names
+            .as_ref()
+            .is_some_and(|names| names.contains('\0'))
+        {
+            let message = "names of sockets contain a NUL character";
+            problems.push(Error::config("process.env", message));
+        }
         let layout = match self.settings.cgroups {
             CgroupDriver::None => Layout::Absent,
             CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe().map_err(alone)?,
@@ -160,7 +168,11 @@ impl ContainerBuilder {
             no_pivot: self.no_pivot,
             new_keyring: self.new_keyring,
             console,
-            extra_fds: u32::try_from(self.extra.len()).unwrap_or(u32::MAX),
+            extra_fds: u32::try_from(self.listen.len() + self.extra.len()).unwrap_or(u32::MAX),
+            listen: (!self.listen.is_empty()).then(|| Listen {
+                count: self.listen.len(),
+                names: self.listen_names.clone(),
+            }),
             program_fd: self.program.is_some(),
             exec: false,
         };
@@ -206,6 +218,7 @@ impl ContainerBuilder {
         let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
+        let extra = self.listen.iter().chain(&self.extra);
         let program = launch::link(Link {
             config: &prepared.config,
             plan: &prepared.plan,
@@ -213,7 +226,7 @@ impl ContainerBuilder {
             rootfs: &prepared.rootfs,
             state_root: &self.settings.state_root,
             stdio: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
-            extra: &self.extra.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
+            extra: &extra.map(AsFd::as_fd).collect::<Vec<_>>(),
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: self.program.as_ref().map(AsFd::as_fd),
             control: init_control,

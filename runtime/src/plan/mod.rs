@@ -60,10 +60,20 @@ pub(crate) struct Request {
     pub(crate) console: bool,
     /// Descriptors from 3 on that the program gets.
     pub(crate) extra_fds: u32,
+    /// The first of them are sockets that the program is told of.
+    pub(crate) listen: Option<Listen>,
     /// The program is a descriptor of the caller's instead of `args[0]`.
     pub(crate) program_fd: bool,
     /// One more process of a container that there is.
     pub(crate) exec: bool,
+}
+
+/// sd_listen_fds(3)
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) count: usize,
+    /// Between colons, as the caller has them.
+    pub(crate) names: Option<String>,
 }
 
 /// What the plan depends on of the host. Plain data.
@@ -264,6 +274,11 @@ pub(crate) enum Action {
     SelinuxLabel(String),
     Home {
         uid: u32,
+    },
+    /// Beside the configuration's; the last is a name, for the program's own pid.
+    Environment {
+        entries: Vec<String>,
+        own_pid: Option<&'static str>,
     },
     FindProgram {
         name: String,

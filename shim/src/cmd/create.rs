@@ -1,17 +1,16 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome, console, inside};
+use super::{Failure, Outcome, Preserved, console, inside};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
 use longshore::{Container, ContainerBuilder, Runtime};
-use std::os::fd::OwnedFd;
 
 pub(crate) fn create(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     created(runtime, invocation, log, preserved)?;
     Ok(0)
@@ -21,7 +20,7 @@ pub(crate) fn run(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     let detach = invocation.has("detach");
     if !detach && invocation.has("console-socket") {
@@ -57,7 +56,7 @@ fn created(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Result<Container, Failure> {
     let mut builder = builder(runtime, invocation, preserved)?;
     if let Some(socket) = console(invocation)? {
@@ -82,7 +81,7 @@ fn created(
 pub(super) fn builder(
     runtime: &Runtime,
     invocation: &Invocation,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Result<ContainerBuilder, Failure> {
     let id = if invocation.words.is_empty() {
         "container"
@@ -97,30 +96,9 @@ pub(super) fn builder(
     builder = builder
         .no_pivot(invocation.has("no-pivot"))
         .new_keyring(!invocation.has("no-new-keyring"));
+    builder = builder.listen_fds(preserved.listening, preserved.names);
     Ok(preserved
+        .others
         .into_iter()
         .fold(builder, ContainerBuilder::extra_fd))
-}
-
-/// Copies of descriptors 3 and on, which the caller has promised to be there.
-pub(super) fn preserved_fds(count: u32) -> Result<Vec<OwnedFd>, Failure> {
-    let copy = |fd: u32| {
-        let raw = i32::try_from(fd).unwrap_or(-1);
-        duplicate(raw).map_err(|errno| {
-            Failure::plain(format!(
-                "unable to stat preserved-fd {raw} (of {count} fds): {errno}"
-            ))
-        })
-    };
-    // Above all that are wanted: a copy must not stand in for one that is missing.
-    (3..3 + count).map(copy).collect()
-}
-
-#[allow(unsafe_code)]
-fn duplicate(raw: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: takes two numbers and touches no memory; a number that isn't open is refused.
-    let copy = unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, 3) };
-    let copy = nix::errno::Errno::result(copy)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
-    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(copy) })
 }
