@@ -50,6 +50,7 @@ fn request() -> Request {
         console: true,
         extra_fds: 0,
         listen: None,
+        notify: None,
         program_fd: false,
         exec: false,
     }

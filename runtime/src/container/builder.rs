@@ -28,6 +28,7 @@ pub struct ContainerBuilder {
     pub(super) extra: Vec<OwnedFd>,
     pub(super) listen: Vec<OwnedFd>,
     pub(super) listen_names: Option<String>,
+    pub(super) notify: Option<String>,
     pub(super) console: Option<OwnedFd>,
     pub(super) pty: Pty,
     pub(super) program: Option<OwnedFd>,
@@ -72,6 +73,7 @@ impl ContainerBuilder {
             extra: Vec::new(),
             listen: Vec::new(),
             listen_names: None,
+            notify: None,
             console: None,
             pty: Pty::No,
             program: None,
@@ -150,6 +152,22 @@ impl ContainerBuilder {
     /// ```
     pub fn listen_fds(mut self, sockets: Vec<OwnedFd>, names: Option<String>) -> Self {
         (self.listen, self.listen_names) = (sockets, names);
+        self
+    }
+
+    /// Lets the program tell that it is ready: it finds a socket of its own in NOTIFY_SOCKET, and what it says there
+    /// goes to `address`, a datagram socket's path or, behind an `@`, abstract name, while
+    /// [`Process::take_notifications`](crate::Process::take_notifications) is at work. Left out, with a warning,
+    /// without a mount namespace of the container's own. sd_notify(3)
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let container = runtime.container("web1").bundle("/bundle").notify_socket("/run/systemd/notify").create()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn notify_socket(mut self, address: impl Into<String>) -> Self {
+        self.notify = Some(address.into());
         self
     }
 

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
-use super::{Container, check_terminal, explain_oom, first, hooks, timestamp};
+use super::{Container, check_terminal, explain_oom, first, hooks, notify, timestamp};
 use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
@@ -173,6 +173,7 @@ impl ContainerBuilder {
                 count: self.listen.len(),
                 names: self.listen_names.clone(),
             }),
+            notify: self.notify_path(&config).map_err(alone)?,
             program_fd: self.program.is_some(),
             exec: false,
         };
@@ -185,6 +186,11 @@ impl ContainerBuilder {
                 "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
                 left_out.join(", ")
             ));
+        }
+        if self.notify.is_some() && request.notify.is_none() {
+            plan.warnings.push(
+                "NOTIFY_SOCKET: left out, the container has no mount namespace of its own".into(),
+            );
         }
         let rootfs = plan::default_rootfs(&config, &request.bundle);
         problems.extend(missing_root(&rootfs));
@@ -203,6 +209,21 @@ impl ContainerBuilder {
         })
     }
 
+    /// The directory that is mounted for the program to notify us, where we mount anything at all.
+    fn notify_path(&self, config: &Config) -> Result<Option<String>> {
+        let Some(address) = &self.notify else {
+            return Ok(None);
+        };
+        notify::check(address)?;
+        if !config.makes(NamespaceKind::Mount) {
+            return Ok(None);
+        }
+        let path = Store::new(&self.settings.state_root).notify_path(&self.id);
+        let path = path.into_os_string().into_string();
+        path.map(Some)
+            .map_err(|_| Error::config("mounts (notify)", "the state root is not UTF-8"))
+    }
+
     fn launch(
         self,
         prepared: &Prepared,
@@ -215,6 +236,10 @@ impl ContainerBuilder {
         entry.write_nonce(&record.nonce)?;
         entry.write_intent(record)?;
         fault.point();
+        if record.notify_socket.is_some() {
+            entry.make_notify_directory()?;
+            fault.point();
+        }
         let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
@@ -288,6 +313,10 @@ impl ContainerBuilder {
             poststart: prepared.config.hooks.poststart.clone(),
             poststop: prepared.config.hooks.poststop.clone(),
             seccomp_agent: prepared.config.seccomp_agent.clone(),
+            notify_socket: self
+                .notify
+                .clone()
+                .filter(|_| prepared.request.notify.is_some()),
             resctrl: match (&prepared.config.rdt, &prepared.facts.resctrl) {
                 (Some(rdt), Some(root)) => Some(Place::probe(rdt, &self.id, root)),
                 _ => None,

@@ -45,6 +45,7 @@ fn request() -> Request {
         console: false,
         extra_fds: 0,
         listen: None,
+        notify: None,
         program_fd: false,
         exec: false,
     }
@@ -95,6 +96,7 @@ fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
         "umask" => (request.extra_fds, request.program_fd) = (2, true),
         "activation" => {
             let names = Some("http:admin".to_owned());
+            request.notify = Some("/run/longshore/golden/notify".to_owned());
             (request.extra_fds, request.listen) = (3, Some(Listen { count: 2, names }));
         }
         "rootless" => {
@@ -201,6 +203,11 @@ const PROPERTIES: &[(&str, &str)] = &[
         "write 1 to /proc/sys/net/ipv4/ip_forward",
     ),
     ("linux.sysctl[kernel/msgmax]", "/proc/sys/kernel/msgmax"),
+    ("process.env", "set NOTIFY_SOCKET=/run/notify/notify.sock"),
+    (
+        "mounts (notify)",
+        "clone tree /run/longshore/golden/notify onto /run/notify: ro nosuid nodev noexec",
+    ),
     ("process.cwd", "make directory /work/here"),
     ("process.cwd", "change directory"),
     ("process.user.umask", "0077"),

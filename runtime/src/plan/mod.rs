@@ -62,11 +62,17 @@ pub(crate) struct Request {
     pub(crate) extra_fds: u32,
     /// The first of them are sockets that the program is told of.
     pub(crate) listen: Option<Listen>,
+    /// The directory on the host with the socket on which the program says that it is ready.
+    pub(crate) notify: Option<String>,
     /// The program is a descriptor of the caller's instead of `args[0]`.
     pub(crate) program_fd: bool,
     /// One more process of a container that there is.
     pub(crate) exec: bool,
 }
+
+/// Where the program finds the socket on which it says that it is ready, and its name there: de facto.
+pub(crate) const NOTIFY_DIRECTORY: &str = "/run/notify";
+pub(crate) const NOTIFY_NAME: &str = "notify.sock";
 
 /// sd_listen_fds(3)
 #[derive(Clone, Debug)]

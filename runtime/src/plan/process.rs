@@ -1,7 +1,7 @@
 //! From "created" to execve. Pure. Each wrong order of the last steps was tried and fails on the kernel.
 
 use super::order::Steps;
-use super::{Action, Facts, HostTask, Identity, Listen, Request};
+use super::{Action, Facts, HostTask, Identity, Listen, NOTIFY_DIRECTORY, NOTIFY_NAME, Request};
 use crate::config::{Capabilities, Config, NamespaceKind};
 use std::collections::BTreeSet;
 
@@ -47,6 +47,10 @@ fn added(request: &Request) -> Vec<(Vec<String>, Option<&'static str>)> {
                 .map(|names| format!("LISTEN_FDNAMES={names}")),
         );
         added.push((entries, Some("LISTEN_PID")));
+    }
+    if request.notify.is_some() {
+        let entry = format!("NOTIFY_SOCKET={NOTIFY_DIRECTORY}/{NOTIFY_NAME}");
+        added.push((vec![entry], None));
     }
     added
 }

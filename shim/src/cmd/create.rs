@@ -1,10 +1,11 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome, Preserved, console, inside};
+use super::{Failure, Outcome, Preserved, console, inside, start};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{Container, ContainerBuilder, Runtime};
+use longshore::{Container, ContainerBuilder, Notifications, Runtime};
+use std::thread::JoinHandle;
 
 pub(crate) fn create(
     runtime: &Runtime,
@@ -33,7 +34,7 @@ pub(crate) fn run(
         .transpose()?;
     let mut container = created(runtime, invocation, log, preserved)?;
     let terminal = container.take_terminal();
-    let process = match container.start() {
+    let mut process = match container.start() {
         Ok(process) => process,
         Err(error) => {
             let _ = runtime.force_delete(container.id()); // the first error is the one to tell
@@ -43,13 +44,27 @@ pub(crate) fn run(
         }
     };
     let Some(foreground) = foreground else {
+        start::until_ready(process, log);
         return Ok(0);
     };
+    let notifier = process.take_notifications().map(notify);
     let status = super::wait(&foreground, &process, terminal.as_ref())?;
+    if let Some(Ok(Err(error))) = notifier.map(JoinHandle::join) {
+        log.warning(&error.to_string());
+    }
     if !invocation.has("keep") {
         log.warnings(&container.delete()?);
     }
     Ok(status.shell_code().unwrap_or(1))
+}
+
+/// Beside what the foreground does, which can't wait for it. We are who to watch: the container's end is ours.
+fn notify(mut notifications: Notifications) -> JoinHandle<longshore::Result<()>> {
+    let own = std::process::id().cast_signed();
+    std::thread::spawn(move || {
+        while notifications.forward(own)? {}
+        Ok(())
+    })
 }
 
 fn created(
@@ -97,8 +112,18 @@ pub(super) fn builder(
         .no_pivot(invocation.has("no-pivot"))
         .new_keyring(!invocation.has("no-new-keyring"));
     builder = builder.listen_fds(preserved.listening, preserved.names);
+    if let Some(address) = notify_socket() {
+        builder = builder.notify_socket(address);
+    }
     Ok(preserved
         .others
         .into_iter()
         .fold(builder, ContainerBuilder::extra_fd))
+}
+
+/// Who wants to be told when the program is ready: sd_notify(3).
+fn notify_socket() -> Option<String> {
+    std::env::var("NOTIFY_SOCKET")
+        .ok()
+        .filter(|address| !address.is_empty())
 }

@@ -133,7 +133,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "ps" => pause::ps(&runtime, invocation),
         "resume" => pause::resume(&runtime, invocation),
         "plan" => plan::plan(&runtime, invocation, log, preserved),
-        "start" => start::start(&runtime, invocation),
+        "start" => start::start(&runtime, invocation, log),
         "state" => state::state(&runtime, invocation),
         other => Err(Failure::plain(format!("no such command: {other}"))),
     }
