@@ -18,6 +18,7 @@ mod engines;
 mod holder;
 mod known;
 mod leak;
+mod notifier;
 mod onlooker;
 mod property;
 mod requirements;
