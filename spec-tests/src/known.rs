@@ -192,7 +192,7 @@ const CRUN: Known = &[
     ("notify.nobody-there", "looks when the program runs already"),
     (
         "notify.ordinary-user",
-        "waits for ever: its socket is not for everybody",
+        "waits for ever where the caller's umask is strict",
     ),
     ("list.owner-without-a-name", "names another owner"),
 ];
