@@ -70,6 +70,22 @@ pub(crate) fn candidates(name: Text<'_>, search: Text<'_>) -> Vec<Vec<u8>> {
         .collect()
 }
 
+impl<'p> Init<'p> {
+    /// Only here the pid is known that the program will see as its own: of the container's namespace, whichever that is.
+    pub(crate) fn add_environment(&mut self, entries: &[Text<'p>], own_pid: Option<Text<'p>>) {
+        let Some(execution) = &mut self.execution else {
+            return;
+        };
+        for entry in entries {
+            execution.add_to_environment(entry.with_nul());
+        }
+        if let Some(name) = own_pid {
+            let entry = [name.bytes(), b"=", &decimal(sys::getpid()), b"\0"].concat();
+            execution.add_to_environment(entry.leak());
+        }
+    }
+}
+
 impl Init<'_> {
     /// Stdio and handed-over descriptors in place, the host's own needs close-on-exec, the rest closed.
     pub(crate) fn descriptors(&mut self, keep: &[u32], move_to: &[(u32, u32)]) -> Outcome {

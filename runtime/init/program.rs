@@ -430,6 +430,8 @@ operations! {
     59 Attribute { files: Vec<Text<'a>>, value: Text<'a> }
     /// One of this network namespace goes to the host, which does its half of the step with it.
     60 NetlinkSocket {}
+    /// The program gets these too, and what is in front of its own pid.
+    61 Environment { entries: Vec<Text<'a>>, own_pid: Option<Text<'a>> }
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

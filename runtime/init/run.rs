@@ -327,6 +327,10 @@ impl<'p> Init<'p> {
             Op::HoldProcfs {} => Ok(self.proc().map(drop)?),
             Op::Attribute { files, value } => self.attribute(files, *value),
             Op::Home { uid } => self.home(*uid),
+            Op::Environment { entries, own_pid } => {
+                self.add_environment(entries, *own_pid);
+                Ok(())
+            }
             Op::Sysctl {
                 path,
                 value,

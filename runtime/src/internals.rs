@@ -49,6 +49,8 @@ fn request() -> Request {
         new_keyring: true,
         console: true,
         extra_fds: 0,
+        listen: None,
+        notify: None,
         program_fd: false,
         exec: false,
     }

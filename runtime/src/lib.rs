@@ -52,8 +52,8 @@ mod terminal;
 mod wire;
 
 pub use container::{
-    Container, ContainerBuilder, Exec, Executed, ExitStatus, Pipes, Problem, Process, Severity,
-    State, Status, Stdio, timestamp,
+    Container, ContainerBuilder, Exec, Executed, ExitStatus, Notifications, Pipes, Problem,
+    Process, Severity, State, Status, Stdio, timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::runtime::RuntimeUnderTest;
 use crate::suite::{Case, Format, Suite};
-use crate::{holder, onlooker, sys};
+use crate::{holder, notifier, onlooker, sys};
 
 const HELP: &str = "\
 spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
@@ -49,6 +49,7 @@ pub(crate) fn run(all: Vec<&'static dyn Case>, prepare: Prepare) -> ExitCode {
     let role = match args.next().as_deref() {
         Some(holder::ARGUMENT) => Some(holder::hold(&args.next().unwrap_or_default())),
         Some(onlooker::ARGUMENT) => Some(onlooker::look_on()),
+        Some(notifier::ARGUMENT) => Some(notifier::notify(args)),
         _ => None,
     };
     if let Some(played) = role {

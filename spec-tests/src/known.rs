@@ -27,6 +27,9 @@ const AFRESH: &str = "gives an added process little of what the container's own 
 const IGNORES: &str = "runs all the same";
 const CGROUP: &str = "does not heed --cgroup on cgroup v1";
 
+const ACTIVATION: &str = "hands them over without a word, whoever they are for";
+const READINESS: &str = "sends no MAINPID";
+
 const CRUN: Known = &[
     (
         "mounts.options.rnoatime",
@@ -164,6 +167,34 @@ const CRUN: Known = &[
     ("rootless.limits.refused", IGNORES),
     ("rootless.no.refused", IGNORES),
     ("rootless.additionalGids.refused", IGNORES),
+    (
+        "baseline.fds.preserve-fds.gap",
+        "does not look whether they are open",
+    ),
+    ("activation.listen-fds", ACTIVATION),
+    ("activation.listen-fds.for-another-process", ACTIVATION),
+    ("activation.listen-fds.names", ACTIVATION),
+    ("activation.listen-fds.over-the-configuration", ACTIVATION),
+    ("activation.listen-fds.with-preserve-fds", ACTIVATION),
+    ("activation.listen-fds.shared-pid-namespace", ACTIVATION),
+    ("activation.listen-fds.not-for-exec", ACTIVATION),
+    ("activation.listen-fds.missing", ACTIVATION),
+    ("notify.ready", READINESS),
+    ("notify.user-namespace", READINESS),
+    ("notify.tmpfs-on-run", READINESS),
+    ("notify.abstract", READINESS),
+    ("notify.run.detached", READINESS),
+    ("notify.run.foreground", READINESS),
+    ("notify.not-all-goes-on", READINESS),
+    ("notify.environment", "has another address"),
+    ("notify.status", "hands on READY alone"),
+    ("notify.run.foreground.later", "hands on READY alone"),
+    ("notify.start-by-another", "goes by start's own environment"),
+    ("notify.nobody-there", "looks when the program runs already"),
+    (
+        "notify.ordinary-user",
+        "waits for ever where the caller's umask is strict",
+    ),
     ("list.owner-without-a-name", "names another owner"),
 ];
 

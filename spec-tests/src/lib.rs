@@ -19,6 +19,7 @@ mod engines;
 mod holder;
 mod known;
 mod leak;
+mod notifier;
 mod onlooker;
 mod property;
 mod requirements;

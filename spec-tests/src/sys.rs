@@ -66,6 +66,12 @@ pub(crate) fn pidfd_kill(pidfd: BorrowedFd<'_>, signal: i32) {
     };
 }
 
+/// Closes a descriptor that a message has brought.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: the kernel has just installed it for us, and nobody else knows it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+}
+
 /// True when the descriptor became readable before the limit.
 pub(crate) fn readable(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];

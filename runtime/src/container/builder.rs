@@ -26,6 +26,9 @@ pub struct ContainerBuilder {
     pub(super) rootfs: Option<Rootfs>,
     pub(super) stdio: [Stdio; 3],
     pub(super) extra: Vec<OwnedFd>,
+    pub(super) listen: Vec<OwnedFd>,
+    pub(super) listen_names: Option<String>,
+    pub(super) notify: Option<String>,
     pub(super) console: Option<OwnedFd>,
     pub(super) pty: Pty,
     pub(super) program: Option<OwnedFd>,
@@ -68,6 +71,9 @@ impl ContainerBuilder {
             rootfs: None,
             stdio: [Stdio::inherit(), Stdio::inherit(), Stdio::inherit()],
             extra: Vec::new(),
+            listen: Vec::new(),
+            listen_names: None,
+            notify: None,
             console: None,
             pty: Pty::No,
             program: None,
@@ -129,6 +135,39 @@ impl ContainerBuilder {
     /// Standard error. Inherited unless set.
     pub fn stderr(mut self, stdio: Stdio) -> Self {
         self.stdio[2] = stdio;
+        self
+    }
+
+    /// Hands sockets to the program to listen on, as systemd does: they are 3 and on, before those of
+    /// [`extra_fd`](Self::extra_fd), and LISTEN_FDS, LISTEN_PID and, with `names` (`http:admin`), LISTEN_FDNAMES
+    /// tell it so. LISTEN_PID is the pid that the program sees as its own. sd_listen_fds(3)
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let http = std::net::TcpListener::bind("[::]:80")?;
+    /// let builder = runtime.container("web1").bundle("/bundle");
+    /// let builder = builder.listen_fds(vec![http.into()], Some("http".into()));
+    /// # Ok(()) }
+    /// ```
+    pub fn listen_fds(mut self, sockets: Vec<OwnedFd>, names: Option<String>) -> Self {
+        (self.listen, self.listen_names) = (sockets, names);
+        self
+    }
+
+    /// Lets the program tell that it is ready: it finds a socket of its own in NOTIFY_SOCKET, and what it says there
+    /// goes to `address`, a datagram socket's path or, behind an `@`, abstract name, while
+    /// [`Process::take_notifications`](crate::Process::take_notifications) is at work. Left out, with a warning,
+    /// without a mount namespace of the container's own. sd_notify(3)
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let container = runtime.container("web1").bundle("/bundle").notify_socket("/run/systemd/notify").create()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn notify_socket(mut self, address: impl Into<String>) -> Self {
+        self.notify = Some(address.into());
         self
     }
 

@@ -7,12 +7,12 @@ use super::fault::Fault;
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
-use super::{Container, check_terminal, explain_oom, first, hooks, timestamp};
+use super::{Container, check_terminal, explain_oom, first, hooks, notify, timestamp};
 use crate::cgroup::{self, Cgroup, Directories, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
-use crate::plan::{self, Action, Facts, Plan, Request};
+use crate::plan::{self, Action, Facts, Listen, Plan, Request};
 use crate::resctrl::{Made, Place};
 use crate::runtime::CgroupDriver;
 use crate::sys::{proc, socket};
@@ -136,6 +136,14 @@ impl ContainerBuilder {
         let pty = self.pty.wanted(config.process.terminal);
         let console = self.console.is_some() || pty;
         problems.extend(check_terminal(config.process.terminal, console).err());
+        if self
+            .listen_names
+            .as_ref()
+            .is_some_and(|names| names.contains('\0'))
+        {
+            let message = "names of sockets contain a NUL character";
+            problems.push(Error::config("process.env", message));
+        }
         let layout = match self.settings.cgroups {
             CgroupDriver::None => Layout::Absent,
             CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe().map_err(alone)?,
@@ -160,7 +168,12 @@ impl ContainerBuilder {
             no_pivot: self.no_pivot,
             new_keyring: self.new_keyring,
             console,
-            extra_fds: u32::try_from(self.extra.len()).unwrap_or(u32::MAX),
+            extra_fds: u32::try_from(self.listen.len() + self.extra.len()).unwrap_or(u32::MAX),
+            listen: (!self.listen.is_empty()).then(|| Listen {
+                count: self.listen.len(),
+                names: self.listen_names.clone(),
+            }),
+            notify: self.notify_path(&config).map_err(alone)?,
             program_fd: self.program.is_some(),
             exec: false,
         };
@@ -173,6 +186,11 @@ impl ContainerBuilder {
                 "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
                 left_out.join(", ")
             ));
+        }
+        if self.notify.is_some() && request.notify.is_none() {
+            plan.warnings.push(
+                "NOTIFY_SOCKET: left out, the container has no mount namespace of its own".into(),
+            );
         }
         let rootfs = plan::default_rootfs(&config, &request.bundle);
         problems.extend(missing_root(&rootfs));
@@ -191,6 +209,21 @@ impl ContainerBuilder {
         })
     }
 
+    /// The directory that is mounted for the program to notify us, where we mount anything at all.
+    fn notify_path(&self, config: &Config) -> Result<Option<String>> {
+        let Some(address) = &self.notify else {
+            return Ok(None);
+        };
+        notify::check(address)?;
+        if !config.makes(NamespaceKind::Mount) {
+            return Ok(None);
+        }
+        let path = Store::new(&self.settings.state_root).notify_path(&self.id);
+        let path = path.into_os_string().into_string();
+        path.map(Some)
+            .map_err(|_| Error::config("mounts (notify)", "the state root is not UTF-8"))
+    }
+
     fn launch(
         self,
         prepared: &Prepared,
@@ -203,9 +236,14 @@ impl ContainerBuilder {
         entry.write_nonce(&record.nonce)?;
         entry.write_intent(record)?;
         fault.point();
+        if record.notify_socket.is_some() {
+            entry.make_notify_directory()?;
+            fault.point();
+        }
         let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
+        let extra = self.listen.iter().chain(&self.extra);
         let program = launch::link(Link {
             config: &prepared.config,
             plan: &prepared.plan,
@@ -213,7 +251,7 @@ impl ContainerBuilder {
             rootfs: &prepared.rootfs,
             state_root: &self.settings.state_root,
             stdio: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
-            extra: &self.extra.iter().map(AsFd::as_fd).collect::<Vec<_>>(),
+            extra: &extra.map(AsFd::as_fd).collect::<Vec<_>>(),
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: self.program.as_ref().map(AsFd::as_fd),
             control: init_control,
@@ -275,6 +313,10 @@ impl ContainerBuilder {
             poststart: prepared.config.hooks.poststart.clone(),
             poststop: prepared.config.hooks.poststop.clone(),
             seccomp_agent: prepared.config.seccomp_agent.clone(),
+            notify_socket: self
+                .notify
+                .clone()
+                .filter(|_| prepared.request.notify.is_some()),
             resctrl: match (&prepared.config.rdt, &prepared.facts.resctrl) {
                 (Some(rdt), Some(root)) => Some(Place::probe(rdt, &self.id, root)),
                 _ => None,

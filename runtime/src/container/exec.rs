@@ -410,6 +410,9 @@ impl Exec<'_> {
             new_keyring: record.new_keyring,
             console,
             extra_fds: u32::try_from(self.extra.len()).unwrap_or(u32::MAX),
+            // Sockets are for the program that was asked to listen on them: the container's first.
+            listen: None,
+            notify: None,
             program_fd: false,
             exec: true,
         };

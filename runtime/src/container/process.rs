@@ -1,11 +1,12 @@
 //! The user's process, from outside: wait for it, poll it.
 
+use super::notify::{Channel, Notifications};
 use crate::error::{Error, Result};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::proc;
 use nix::errno::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A started container's init process.
 ///
@@ -24,6 +25,7 @@ pub struct Process {
     handle: OwnedFd,
     /// The handle is a directory of /proc: no poll (pidfd_open(2) is missing, and another process made the container).
     by_directory: bool,
+    notifications: Option<Notifications>,
 }
 
 /// How a process ended.
@@ -69,7 +71,33 @@ impl Process {
             pid,
             handle,
             by_directory,
+            notifications: None,
         }
+    }
+
+    pub(super) fn with_notifications(mut self, channel: Channel) -> Result<Process> {
+        let handle = self.handle.try_clone();
+        let handle =
+            handle.map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
+        let same = Process::new(self.pid, handle, self.by_directory);
+        self.notifications = Some(Notifications::new(channel, same));
+        Ok(self)
+    }
+
+    /// What the program says of its readiness, if
+    /// [`notify_socket`](crate::ContainerBuilder::notify_socket) asked for it, once.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let mut process = runtime.open("web1")?.start()?;
+    /// if let Some(mut notifications) = process.take_notifications() {
+    ///     let ready = notifications.forward(process.pid())?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn take_notifications(&mut self) -> Option<Notifications> {
+        self.notifications.take()
     }
 
     /// Its pid in the caller's pid namespace.
@@ -104,8 +132,9 @@ impl Process {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
         let ended = match self.by_directory {
             true => self.has_ended(),
-            false => pidfd::poll_any(&[self.handle.as_fd()], Some(std::time::Instant::now()))
-                .map_err(refused)?[0],
+            false => {
+                pidfd::poll_any(&[self.handle.as_fd()], Some(Instant::now())).map_err(refused)?[0]
+            }
         };
         if ended { self.status(false) } else { Ok(None) }
     }
@@ -135,6 +164,20 @@ impl Process {
                 errno,
             )),
         }
+    }
+}
+
+impl Process {
+    /// Waits until one of the socket and the process's end is there, or a moment where the end can't be waited for.
+    pub(super) fn ended_or_readable(&self, socket: BorrowedFd<'_>) -> Result<bool> {
+        let refused = |errno| Error::system("cannot wait for the container's process", errno);
+        if self.by_directory {
+            let soon = Instant::now() + Duration::from_millis(20);
+            pidfd::poll_any(&[socket], Some(soon)).map_err(refused)?;
+            return Ok(self.has_ended());
+        }
+        let ready = pidfd::poll_any(&[self.handle.as_fd(), socket], None).map_err(refused)?;
+        Ok(ready[0])
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Record {
     pub(crate) poststop: Vec<Hook>,
     /// Who gets the listener of a filter that notifies, at `start`.
     pub(crate) seccomp_agent: Option<SeccompAgent>,
+    /// Where what the program says of its readiness goes: a path, or an abstract name behind an `@`.
+    pub(crate) notify_socket: Option<String>,
     /// The resctrl groups that its processes are in.
     pub(crate) resctrl: Option<Place>,
     /// The steps that `start` may fail at, by their index in the plan.
@@ -136,6 +138,7 @@ impl Record {
             "poststart": hooks::to_json(&self.poststart),
             "poststop": hooks::to_json(&self.poststop),
             "seccompAgent": self.seccomp_agent.as_ref().map(|agent| json!([agent.path, agent.metadata])),
+            "notifySocket": self.notify_socket,
             "resctrl": self.resctrl.as_ref().map(Place::to_json),
             "firstStep": blank,
             "steps": steps,
@@ -189,6 +192,10 @@ impl Record {
                     metadata: agent.get(1)?.as_str().map(str::to_owned),
                 }),
             },
+            notify_socket: match value.get("notifySocket") {
+                None | Some(Value::Null) => None,
+                Some(address) => Some(address.as_str()?.to_owned()),
+            },
             resctrl: match value.get("resctrl") {
                 None | Some(Value::Null) => None,
                 Some(place) => Some(Place::from_json(place)?),
@@ -239,6 +246,7 @@ mod tests {
                 path: "/run/agent".into(),
                 metadata: Some("m".into()),
             }),
+            notify_socket: Some("@host".into()),
             resctrl: Place::from_json(
                 &json!({"root": "/r", "group": "g", "monitor": "m", "own": true}),
             ),
@@ -277,7 +285,14 @@ mod tests {
     fn another_version_or_a_missing_field_is_no_record() {
         let whole = record().to_json();
         for name in whole.as_object().unwrap().keys().filter(|name| {
-            let later = ["init", "poststart", "poststop", "seccompAgent", "resctrl"];
+            let later = [
+                "init",
+                "poststart",
+                "poststop",
+                "seccompAgent",
+                "notifySocket",
+                "resctrl",
+            ];
             !later.contains(&name.as_str())
         }) {
             let mut damaged = whole.clone();

@@ -4,6 +4,7 @@
 use super::agent::{Agent, Whose, until_executed};
 use super::fault::Fault;
 use super::judge::judge;
+use super::notify::Channel;
 use super::record::Record;
 use super::state::{self, Proven};
 use super::store::{Entry, LOCK_DEADLINE};
@@ -18,7 +19,7 @@ use std::time::Instant;
 
 impl Container {
     /// Runs the startContainer hooks and executes the program. Returns once it has been executed
-    /// and the poststart hooks have run.
+    /// and the poststart hooks have run. Whether it is ready is asked of the [`Process`].
     ///
     /// # Errors
     /// `InvalidState` unless the container is created; `InvalidConfig` if it was created without a `process`; `Hook`, `Exec` or `Died` when the program
@@ -48,6 +49,10 @@ impl Container {
         let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
         fault.point();
         let agent = Agent::connect(record.seccomp_agent.as_ref())?;
+        let notify = Channel::open(&entry, record.notify_socket.as_deref())?;
+        if notify.is_some() {
+            fault.point();
+        }
         let page = fresh_page(first_step(&record), &self.settings.state_root)?;
         let request = Frame {
             kind: frame::START,
@@ -75,7 +80,11 @@ impl Container {
             explain_oom(error, cgroup.ok().as_ref())
         })?;
         self.poststart(&entry, &record, pid, &fault)?;
-        Ok(Process::new(pid, handle, by_directory))
+        let process = Process::new(pid, handle, by_directory);
+        match notify {
+            Some(channel) => process.with_notifications(channel),
+            None => Ok(process),
+        }
     }
 
     /// config.md#poststart: a failure stops the container.

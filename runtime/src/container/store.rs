@@ -25,6 +25,8 @@ const CONFIG: &str = "config.json";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
 const HOOK: &str = "hook";
+/// Holds the socket on which the program says that it is ready.
+const NOTIFY: &str = "notify";
 /// Short: it goes into sun_path after /proc/self/fd/N/.
 const SOCKET: &str = "s";
 
@@ -110,6 +112,11 @@ impl Store {
             path,
             directory,
         })
+    }
+
+    /// Where a container's program says that it is ready; known before there is a container.
+    pub(crate) fn notify_path(&self, id: &str) -> PathBuf {
+        self.root.join(id).join(NOTIFY)
     }
 
     /// Ids in the root; none if there is no root.
@@ -331,6 +338,23 @@ impl Entry {
     /// Is there still a directory of this name?
     pub(crate) fn exists(&self) -> bool {
         self.path.exists()
+    }
+
+    /// For every user of the container's to pass through, whatever the caller's umask.
+    pub(crate) fn make_notify_directory(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.path.join(NOTIFY);
+        let everybody = std::fs::Permissions::from_mode(0o755);
+        std::fs::create_dir(&path)
+            .and_then(|()| std::fs::set_permissions(&path, everybody))
+            .map_err(|error| Error::system(format!("cannot make {}", path.display()), error))
+    }
+
+    pub(crate) fn notify_directory(&self) -> Result<OwnedFd> {
+        let path = self.path.join(NOTIFY);
+        open_directory(&path)
+            .map(OwnedFd::from)
+            .map_err(|error| Error::system(format!("cannot open {}", path.display()), error))
     }
 
     /// sun_path has 108 bytes and state roots are long: the address goes by the descriptor.

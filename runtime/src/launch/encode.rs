@@ -1,6 +1,6 @@
 //! Encoding: the table from a plan's actions to init's operations.
 
-use super::link::{Late, Linker, flags, nul, nuls, texts, wire_source};
+use super::link::{Late, Linker, Nul, flags, nul, nuls, texts, wire_source};
 use crate::config::attributes::TimeOffset;
 use crate::config::mount_options::ms::PRIVATE as MS_PRIVATE;
 use crate::error::{Error, Result};
@@ -320,6 +320,15 @@ impl Linker<'_, '_> {
                 return self.attribute(step, &["self/attr/exec"], label);
             }
             Action::Home { uid } => Op::Home { uid: *uid },
+            Action::Environment { entries, own_pid } => {
+                let (entries, own_pid) = (nuls(entries), own_pid.map(nul));
+                let op = Op::Environment {
+                    entries: texts(&entries),
+                    own_pid: own_pid.as_ref().map(Nul::text),
+                };
+                self.put(step, &op);
+                return Ok(());
+            }
             Action::FindProgram { name, search, cwd } => {
                 let (name, search, cwd) = (nul(name), nul(search), nul(cwd));
                 self.put(

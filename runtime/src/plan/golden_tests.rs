@@ -2,7 +2,7 @@
 //! facts, must give the plan beside it. `UPDATE_GOLDEN=1` rewrites them;
 //! reviewers read the difference.
 
-use super::{Facts, Request, compile};
+use super::{Facts, Listen, Request, compile};
 use crate::cgroup::{self, Directories, Directory, Version};
 use crate::config::{Config, NamespaceKind};
 use std::fs;
@@ -44,6 +44,8 @@ fn request() -> Request {
         new_keyring: true,
         console: false,
         extra_fds: 0,
+        listen: None,
+        notify: None,
         program_fd: false,
         exec: false,
     }
@@ -92,6 +94,11 @@ fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
         "capabilities-missing" => facts.bounding = 1, // CAP_CHOWN
         "terminal" => request.console = true,
         "umask" => (request.extra_fds, request.program_fd) = (2, true),
+        "activation" => {
+            let names = Some("http:admin".to_owned());
+            request.notify = Some("/run/longshore/golden/notify".to_owned());
+            (request.extra_fds, request.listen) = (3, Some(Listen { count: 2, names }));
+        }
         "rootless" => {
             facts.privileged = false;
             facts.cgroup_directories = Directories(Vec::new());
@@ -188,10 +195,19 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("process", "but stdio and 2 more"),
     ("process.env", "find HOME of uid 1000"),
     (
+        "process.env",
+        "set LISTEN_FDS=2 LISTEN_FDNAMES=http:admin, LISTEN_PID to the program's pid",
+    ),
+    (
         "linux.sysctl[net.ipv4.ip_forward]",
         "write 1 to /proc/sys/net/ipv4/ip_forward",
     ),
     ("linux.sysctl[kernel/msgmax]", "/proc/sys/kernel/msgmax"),
+    ("process.env", "set NOTIFY_SOCKET=/run/notify/notify.sock"),
+    (
+        "mounts (notify)",
+        "clone tree /run/longshore/golden/notify onto /run/notify: ro nosuid nodev noexec",
+    ),
     ("process.cwd", "make directory /work/here"),
     ("process.cwd", "change directory"),
     ("process.user.umask", "0077"),

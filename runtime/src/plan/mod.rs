@@ -60,10 +60,26 @@ pub(crate) struct Request {
     pub(crate) console: bool,
     /// Descriptors from 3 on that the program gets.
     pub(crate) extra_fds: u32,
+    /// The first of them are sockets that the program is told of.
+    pub(crate) listen: Option<Listen>,
+    /// The directory on the host with the socket on which the program says that it is ready.
+    pub(crate) notify: Option<String>,
     /// The program is a descriptor of the caller's instead of `args[0]`.
     pub(crate) program_fd: bool,
     /// One more process of a container that there is.
     pub(crate) exec: bool,
+}
+
+/// Where the program finds the socket on which it says that it is ready, and its name there: de facto.
+pub(crate) const NOTIFY_DIRECTORY: &str = "/run/notify";
+pub(crate) const NOTIFY_NAME: &str = "notify.sock";
+
+/// sd_listen_fds(3)
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    pub(crate) count: usize,
+    /// Between colons, as the caller has them.
+    pub(crate) names: Option<String>,
 }
 
 /// What the plan depends on of the host. Plain data.
@@ -264,6 +280,11 @@ pub(crate) enum Action {
     SelinuxLabel(String),
     Home {
         uid: u32,
+    },
+    /// Beside the configuration's; the last is a name, for the program's own pid.
+    Environment {
+        entries: Vec<String>,
+        own_pid: Option<&'static str>,
     },
     FindProgram {
         name: String,

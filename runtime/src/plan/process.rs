@@ -1,7 +1,7 @@
 //! From "created" to execve. Pure. Each wrong order of the last steps was tried and fails on the kernel.
 
 use super::order::Steps;
-use super::{Action, Facts, HostTask, Identity, Request};
+use super::{Action, Facts, HostTask, Identity, Listen, NOTIFY_DIRECTORY, NOTIFY_NAME, Request};
 use crate::config::{Capabilities, Config, NamespaceKind};
 use std::collections::BTreeSet;
 
@@ -13,9 +13,12 @@ pub(crate) fn prepare(config: &Config, request: &Request, steps: &mut Steps) {
     if !config.process.given {
         return;
     }
-    if home(&environment(config)).is_none() {
+    if home(&environment(config, request)).is_none() {
         let uid = config.process.uid;
         steps.push("process.env", Action::Home { uid });
+    }
+    for (entries, own_pid) in added(request) {
+        steps.push("process.env", Action::Environment { entries, own_pid });
     }
     if !request.program_fd {
         let (name, search, cwd) = (program(config), search(config), config.process.cwd.clone());
@@ -33,11 +36,38 @@ fn program(config: &Config) -> String {
     config.process.args.first().cloned().unwrap_or_default()
 }
 
+/// What the caller tells the program beside its configuration: entries, and a name for the program's own pid.
+fn added(request: &Request) -> Vec<(Vec<String>, Option<&'static str>)> {
+    let mut added = Vec::new();
+    if let Some(Listen { count, names }) = &request.listen {
+        let mut entries = vec![format!("LISTEN_FDS={count}")];
+        entries.extend(
+            names
+                .as_ref()
+                .map(|names| format!("LISTEN_FDNAMES={names}")),
+        );
+        added.push((entries, Some("LISTEN_PID")));
+    }
+    if request.notify.is_some() {
+        let entry = format!("NOTIFY_SOCKET={NOTIFY_DIRECTORY}/{NOTIFY_NAME}");
+        added.push((vec![entry], None));
+    }
+    added
+}
+
 /// Of an entry given twice the last one counts, and an empty HOME is none: what engines expect.
-fn environment(config: &Config) -> Vec<String> {
+/// What is added takes the place of the configuration's; other names for sockets than the caller's would mislead.
+fn environment(config: &Config, request: &Request) -> Vec<String> {
     let given = &config.process.env;
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let mut names = BTreeSet::new();
+    for (entries, own_pid) in added(request) {
+        names.extend(entries.iter().map(|entry| name(entry)));
+        names.extend(own_pid.map(str::to_owned));
+    }
+    if request.listen.is_some() {
+        names.insert("LISTEN_FDNAMES".to_owned());
+    }
     let last = given.iter().rev().filter(|entry| names.insert(name(entry)));
     let mut environment: Vec<_> = last.filter(|entry| *entry != "HOME=").cloned().collect();
     environment.reverse();
@@ -111,7 +141,7 @@ pub(crate) fn last_steps(
     );
     give_up(config, caps, steps);
     let (name, search) = (program(config), search(config));
-    let (args, environment) = (process.args.clone(), environment(config));
+    let (args, environment) = (process.args.clone(), environment(config, request));
     steps.push(
         "process.args",
         Action::Execute {

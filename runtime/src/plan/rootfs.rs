@@ -1,7 +1,7 @@
 //! The root filesystem: mounts, devices, masks, and the switch into it. Pure.
 
 use super::order::{Steps, default_rootfs};
-use super::{Action, Facts, IdMap, Maps, Request, Switch, TreeSource, labels};
+use super::{Action, Facts, IdMap, Maps, NOTIFY_DIRECTORY, Request, Switch, TreeSource, labels};
 use crate::cgroup::Version;
 use crate::config::mount_options::{MOUNT2_DATA_MAX, MountOptions, attr, ms};
 use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
@@ -144,6 +144,9 @@ pub(crate) fn build(
         let path = format!("mounts[{index}] ({})", mount.destination);
         one_mount(&path, mount, (config, request), facts, steps)?;
     }
+    if let Some(directory) = &request.notify {
+        notify(directory, config, facts, steps);
+    }
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
     }
@@ -164,6 +167,22 @@ pub(crate) fn build(
         );
     }
     Ok(())
+}
+
+/// The directory, in which `start` makes the socket, and not the socket, which is not there yet. On top of what the
+/// configuration mounts, which may be a /run of its own.
+fn notify(directory: &str, config: &Config, facts: &Facts, steps: &mut Steps) {
+    let options = MountOptions {
+        set: attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC,
+        ..MountOptions::default()
+    };
+    let bind = Action::Bind {
+        source: source(directory.to_owned(), false, config, facts),
+        options,
+        target: NOTIFY_DIRECTORY.to_owned(),
+        new_api: facts.new_api(),
+    };
+    steps.push("mounts (notify)", bind);
 }
 
 /// A read-only /dev gets its devices first.

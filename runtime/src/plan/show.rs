@@ -397,6 +397,13 @@ impl fmt::Display for Action {
                 )
             }
             Action::Home { uid } => write!(f, "find HOME of uid {uid} in /etc/passwd"),
+            Action::Environment { entries, own_pid } => {
+                write!(f, "set {}", entries.join(" "))?;
+                match own_pid {
+                    Some(name) => write!(f, ", {name} to the program's pid"),
+                    None => Ok(()),
+                }
+            }
             Action::FindProgram { name, .. } => write!(f, "look up {name}"),
             Action::Umask(mask) => write!(f, "set umask {mask:04o}"),
             Action::Ready => write!(f, "listen on the start socket: created"),

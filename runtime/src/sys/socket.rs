@@ -1,16 +1,18 @@
 //! Frames and descriptors over Unix sockets.
 #![allow(unsafe_code)]
 
+use super::fd::proc_path;
 use crate::wire::{FRAME_SIZE, Frame};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType,
-    UnixAddr, connect, recvmsg, sendmsg, setsockopt, shutdown, socket, socketpair,
+    UnixAddr, bind, connect, recv, recvmsg, sendmsg, setsockopt, shutdown, socket, socketpair,
 };
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmodat, fstat};
 use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -134,4 +136,81 @@ pub(crate) fn receive_bytes(
         }
     }
     Ok((message.bytes, descriptor))
+}
+
+/// A datagram socket with this name in a directory, instead of one that is there; everybody may send to it. unix(7)
+pub(crate) fn bind_datagram(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    match unlinkat(directory, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    // sun_path has 108 bytes: the address goes by the descriptor.
+    let path = format!("{}/{name}", proc_path(directory.as_raw_fd()));
+    bind(socket.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    // bind(2) heeds the caller's umask. By a descriptor: somebody else may write to the directory, and a link that
+    // had taken the name would lead us to any file.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let bound = openat(directory, name, flags, Mode::empty())?;
+    if fstat(&bound)?.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFSOCK.bits() {
+        return Err(Errno::ENOTSOCK);
+    }
+    let path = proc_path(bound.as_raw_fd());
+    let everybody = Mode::from_bits_truncate(0o666);
+    let follow = FchmodatFlags::FollowSymlink;
+    fchmodat(nix::fcntl::AT_FDCWD, path.as_str(), everybody, follow)?;
+    Ok(socket)
+}
+
+/// Connects to a datagram socket at a path of any length, or, behind an `@`, without one; no send takes longer than
+/// `deadline`. unix(7)
+pub(crate) fn connect_datagram(address: &str, deadline: Duration) -> Result<OwnedFd, Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let peer = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+    let seconds = TimeVal::seconds(deadline.as_secs().cast_signed());
+    setsockopt(&peer, SendTimeout, &seconds)?;
+    if let Some(name) = address.strip_prefix('@') {
+        connect(peer.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes())?)?;
+        return Ok(peer);
+    }
+    let there = open(address, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    let path = proc_path(there.as_raw_fd());
+    connect(peer.as_raw_fd(), &UnixAddr::new(path.as_str())?)?;
+    Ok(peer)
+}
+
+/// Sends one datagram to where the socket is connected to, with a descriptor.
+pub(crate) fn send_datagram(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
+    let raw: Vec<_> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&raw)];
+    let control = if raw.is_empty() { &[] } else { &rights[..] };
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    loop {
+        let slices = [IoSlice::new(bytes)];
+        match sendmsg::<()>(socket.as_raw_fd(), &slices, control, flags, None) {
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// The next datagram, if there is one; how long it was, which may be more than there was room for. Descriptors that
+/// came with it are closed by the kernel, since we make no room for them.
+pub(crate) fn receive_datagram(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<Option<usize>, Errno> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+    loop {
+        match recv(socket.as_raw_fd(), buffer, flags) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            other => return other.map(Some),
+        }
+    }
 }

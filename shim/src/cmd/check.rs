@@ -1,12 +1,12 @@
 //! `check`.
 
-use super::{Failure, Outcome, create};
+use super::{Failure, Outcome, Preserved, create};
 use crate::cli::Invocation;
 use longshore::{Problem, Runtime, Severity};
 
 pub(crate) fn check(runtime: &Runtime, invocation: &Invocation) -> Outcome {
     // If the config asks for a terminal, there will be somebody to take it.
-    let builder = create::builder(runtime, invocation, Vec::new())?.pty_if_asked();
+    let builder = create::builder(runtime, invocation, Preserved::default())?.pty_if_asked();
     let problems = builder.check();
     match invocation.get("format").unwrap_or("text") {
         "text" => problems.iter().for_each(|problem| println!("{problem}")),

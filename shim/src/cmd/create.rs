@@ -1,17 +1,17 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome, console, inside};
+use super::{Failure, Outcome, Preserved, console, inside, start};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{Container, ContainerBuilder, Runtime};
-use std::os::fd::OwnedFd;
+use longshore::{Container, ContainerBuilder, Notifications, Runtime};
+use std::thread::JoinHandle;
 
 pub(crate) fn create(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     created(runtime, invocation, log, preserved)?;
     Ok(0)
@@ -21,7 +21,7 @@ pub(crate) fn run(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     let detach = invocation.has("detach");
     if !detach && invocation.has("console-socket") {
@@ -34,7 +34,7 @@ pub(crate) fn run(
         .transpose()?;
     let mut container = created(runtime, invocation, log, preserved)?;
     let terminal = container.take_terminal();
-    let process = match container.start() {
+    let mut process = match container.start() {
         Ok(process) => process,
         Err(error) => {
             let _ = runtime.force_delete(container.id()); // the first error is the one to tell
@@ -44,20 +44,34 @@ pub(crate) fn run(
         }
     };
     let Some(foreground) = foreground else {
+        start::until_ready(process, log);
         return Ok(0);
     };
+    let notifier = process.take_notifications().map(notify);
     let status = super::wait(&foreground, &process, terminal.as_ref())?;
+    if let Some(Ok(Err(error))) = notifier.map(JoinHandle::join) {
+        log.warning(&error.to_string());
+    }
     if !invocation.has("keep") {
         log.warnings(&container.delete()?);
     }
     Ok(status.shell_code().unwrap_or(1))
 }
 
+/// Beside what the foreground does, which can't wait for it. We are who to watch: the container's end is ours.
+fn notify(mut notifications: Notifications) -> JoinHandle<longshore::Result<()>> {
+    let own = std::process::id().cast_signed();
+    std::thread::spawn(move || {
+        while notifications.forward(own)? {}
+        Ok(())
+    })
+}
+
 fn created(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Result<Container, Failure> {
     let mut builder = builder(runtime, invocation, preserved)?;
     if let Some(socket) = console(invocation)? {
@@ -82,7 +96,7 @@ fn created(
 pub(super) fn builder(
     runtime: &Runtime,
     invocation: &Invocation,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Result<ContainerBuilder, Failure> {
     let id = if invocation.words.is_empty() {
         "container"
@@ -97,30 +111,19 @@ pub(super) fn builder(
     builder = builder
         .no_pivot(invocation.has("no-pivot"))
         .new_keyring(!invocation.has("no-new-keyring"));
+    builder = builder.listen_fds(preserved.listening, preserved.names);
+    if let Some(address) = notify_socket() {
+        builder = builder.notify_socket(address);
+    }
     Ok(preserved
+        .others
         .into_iter()
         .fold(builder, ContainerBuilder::extra_fd))
 }
 
-/// Copies of descriptors 3 and on, which the caller has promised to be there.
-pub(super) fn preserved_fds(count: u32) -> Result<Vec<OwnedFd>, Failure> {
-    let copy = |fd: u32| {
-        let raw = i32::try_from(fd).unwrap_or(-1);
-        duplicate(raw).map_err(|errno| {
-            Failure::plain(format!(
-                "unable to stat preserved-fd {raw} (of {count} fds): {errno}"
-            ))
-        })
-    };
-    // Above all that are wanted: a copy must not stand in for one that is missing.
-    (3..3 + count).map(copy).collect()
-}
-
-#[allow(unsafe_code)]
-fn duplicate(raw: i32) -> nix::Result<OwnedFd> {
-    // SAFETY: takes two numbers and touches no memory; a number that isn't open is refused.
-    let copy = unsafe { libc::fcntl(raw, libc::F_DUPFD_CLOEXEC, 3) };
-    let copy = nix::errno::Errno::result(copy)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
-    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(copy) })
+/// Who wants to be told when the program is ready: sd_notify(3).
+fn notify_socket() -> Option<String> {
+    std::env::var("NOTIFY_SOCKET")
+        .ok()
+        .filter(|address| !address.is_empty())
 }

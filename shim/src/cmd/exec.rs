@@ -1,11 +1,10 @@
 //! `exec`.
 
-use super::{Failure, Outcome, console, inside, number, wait};
+use super::{Failure, Outcome, Preserved, console, inside, number, wait};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
 use longshore::{Container, Exec, Runtime};
-use std::os::fd::OwnedFd;
 
 /// Engines tell an error of ours from the process's own status by this.
 const FAILED: i32 = 255;
@@ -14,7 +13,7 @@ pub(crate) fn exec(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     added(runtime, invocation, log, preserved).map_err(|failure| Failure {
         status: FAILED,
@@ -22,17 +21,12 @@ pub(crate) fn exec(
     })
 }
 
-fn added(
-    runtime: &Runtime,
-    invocation: &Invocation,
-    log: &Log,
-    preserved: Vec<OwnedFd>,
-) -> Outcome {
+fn added(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Preserved) -> Outcome {
     let detach = invocation.has("detach");
     let foreground = (!detach).then(|| Foreground::enter(false)).transpose()?;
     let container = runtime.open(invocation.id())?;
     let mut exec = described(&container, invocation)?;
-    exec = preserved.into_iter().fold(exec, Exec::extra_fd);
+    exec = preserved.others.into_iter().fold(exec, Exec::extra_fd);
     if let Some(socket) = console(invocation)? {
         exec = exec.console(socket);
     } else if !detach {

@@ -8,6 +8,7 @@ mod kill;
 mod list;
 mod pause;
 mod plan;
+mod preserved;
 mod spec;
 mod start;
 mod state;
@@ -16,6 +17,7 @@ use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
 use longshore::{ExitStatus, Process, Runtime};
+pub(crate) use preserved::Preserved;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -66,12 +68,14 @@ impl From<longshore::Error> for Failure {
 
 type Outcome = Result<i32, Failure>;
 
-/// The descriptors that `--preserve-fds` names, from 3 on.
-pub(crate) fn preserved(invocation: &Invocation) -> Result<Vec<OwnedFd>, Failure> {
+/// The caller's descriptors that go to the program.
+pub(crate) fn preserved(invocation: &Invocation) -> Result<Preserved, Failure> {
     let count = invocation
         .get("preserve-fds")
         .map_or(Ok(0), |text| number("preserve-fds", text))?;
-    create::preserved_fds(count)
+    // Sockets are for a container's first program alone: `exec` counts from 3.
+    let activated = ["create", "run", "plan"].contains(&invocation.command);
+    Preserved::take(activated, count)
 }
 
 /// A socket of the engine's that gets the terminal.
@@ -109,7 +113,7 @@ fn inside(error: longshore::Error, what: &str) -> Failure {
 }
 
 /// Runs a command; its exit status.
-pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -> Outcome {
+pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> Outcome {
     // These two need no state root.
     match invocation.command {
         "features" => return spec::features(),
@@ -129,7 +133,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Vec<OwnedFd>) -
         "ps" => pause::ps(&runtime, invocation),
         "resume" => pause::resume(&runtime, invocation),
         "plan" => plan::plan(&runtime, invocation, log, preserved),
-        "start" => start::start(&runtime, invocation),
+        "start" => start::start(&runtime, invocation, log),
         "state" => state::state(&runtime, invocation),
         other => Err(Failure::plain(format!("no such command: {other}"))),
     }

@@ -1,16 +1,15 @@
 //! `plan`.
 
-use super::{Failure, Outcome, create};
+use super::{Failure, Outcome, Preserved, create};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::Runtime;
-use std::os::fd::OwnedFd;
 
 pub(crate) fn plan(
     runtime: &Runtime,
     invocation: &Invocation,
     log: &Log,
-    preserved: Vec<OwnedFd>,
+    preserved: Preserved,
 ) -> Outcome {
     let mut builder = create::builder(runtime, invocation, preserved)?;
     // A plan connects to nothing: if the config asks for a terminal, there will be somebody to take it.

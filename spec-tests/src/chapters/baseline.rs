@@ -29,6 +29,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("baseline.fds.preserve-fds", preserve_fds),
     scenario("baseline.fds.preserve-fds.missing", preserve_missing)
         .deviates(&[("runc", "takes descriptors of its own for the caller's")]),
+    scenario("baseline.fds.preserve-fds.gap", preserve_gap)
+        .deviates(&[("runc", "takes descriptors of its own for the caller's")]),
     scenario("baseline.keyring", keyring).deviates(&[("crun", "names it otherwise")]),
     scenario("baseline.umask", umask),
     scenario("baseline.groups", groups),
@@ -61,7 +63,8 @@ fn dispositions(scene: &mut Scene<'_>, ignored: &'static [i32]) -> Check {
     Ok(())
 }
 
-fn open(scene: &Scene<'_>, name: &str, number: RawFd) -> Check<(OwnedFd, RawFd)> {
+/// The caller's file of that name, under a number.
+pub(crate) fn open(scene: &Scene<'_>, name: &str, number: RawFd) -> Check<(OwnedFd, RawFd)> {
     scene.file(name, name)?;
     Ok((File::open(scene.path(name))?.into(), number))
 }
@@ -112,6 +115,18 @@ fn preserve_missing(scene: &mut Scene<'_>) -> Check {
         "descriptors that are not open must be refused: {}",
         ran.story()
     );
+    scene.leaves_nothing()
+}
+
+/// The one that is missing is not the last.
+fn preserve_gap(scene: &mut Scene<'_>) -> Check {
+    scene.script("echo ran");
+    scene.write_config()?;
+    let mut call = scene.call(&["run", "--preserve-fds", "3", &scene.id]);
+    call.fds = vec![open(scene, "three", 3)?, open(scene, "five", 5)?];
+    let ran = call.run()?;
+    ensure!(!ran.ok() && ran.stdout.is_empty(), "{}", ran.story());
+    ensure!(ran.stderr.contains("preserved-fd"), "{}", ran.story());
     scene.leaves_nothing()
 }
 

@@ -1,5 +1,6 @@
 //! The tests, one file per chapter.
 
+mod activation;
 mod attributes;
 mod baseline;
 mod cgroup_disks;
@@ -28,6 +29,7 @@ mod mount_points;
 mod mounts;
 mod namespaces;
 mod netdevices;
+mod notify;
 mod pause;
 mod process;
 mod programs;
@@ -68,6 +70,8 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         attributes::SCENARIOS,
         labels::SCENARIOS,
         baseline::SCENARIOS,
+        activation::SCENARIOS,
+        notify::SCENARIOS,
         console::SCENARIOS,
         devices::SCENARIOS,
         netdevices::SCENARIOS,

@@ -48,6 +48,8 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("hooks.startContainer.env", "", V1_0_0, "without an environment of its own, the process's", &["hooks.startContainer.process-environment"]),
     required("signals", "", V1_0_0, "none is ignored or blocked at first, whatever the caller does", &["baseline.signals.*"]),
     required("streams", "", V1_0_0, "--preserve-fds, and devices as standard streams", &["baseline.fds.preserve-fds.*", "baseline.stdio.*"]),
+    required("activation", "", V1_0_0, "sockets to listen on, by LISTEN_FDS", &["activation.*"]),
+    required("notify", "", V1_0_0, "readiness, by NOTIFY_SOCKET", &["notify.*"]),
     required("keyring", "", V1_0_0, "a session keyring of its own", &["baseline.keyring"]),
     required("create.program", "", V1_0_0, "a program that can't be executed, in the words engines look for", &["program.*"]),
     required("run", "", V1_0_0, "create, start, wait and delete in one", &["lifecycle.run.*"]),
