@@ -104,7 +104,6 @@ impl Place {
         if let Some(name) = &self.monitor {
             let at = format!("{AT}.enableMonitoring");
             let refused = |errno| told(root, "cannot make the monitoring group", errno, &at);
-            let _ = mkdirat(&group, MONITORING, MODE); // there already, but in a stand-in for resctrl
             let groups = below(&group, MONITORING).map_err(refused)?;
             mkdirat(&groups, name.as_str(), MODE).map_err(refused)?;
             made.monitor = true;
@@ -112,19 +111,32 @@ impl Place {
         Ok(())
     }
 
-    /// Puts a process in both. Where somebody has removed them, no process of the container is in them either.
+    /// Puts the container's first process in both.
     pub(crate) fn join(&self, pid: i32) -> Result<()> {
-        let words = "cannot put the process into its group";
+        self.groups().try_for_each(|group| self.enter(&group, pid))
+    }
+
+    /// The same of one more process. Where somebody has removed a group, the first one is in it no more either.
+    pub(crate) fn join_what_is_left(&self, pid: i32) -> Result<()> {
+        let gone = |group: &String| self.open(group).err() == Some(Errno::ENOENT);
+        let mut left = self.groups().filter(|group| !gone(group));
+        left.try_for_each(|group| self.enter(&group, pid))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = String> {
         let groups = [Some(self.group.clone()), self.monitoring()];
-        for group in groups.into_iter().flatten() {
-            let opened = directory(&self.root).and_then(|root| below(&root, &group));
-            match opened {
-                Err(Errno::ENOENT) => {}
-                Err(errno) => return Err(refused(words)(errno)),
-                Ok(group) => write(&group, "tasks", &pid.to_string()).map_err(refused(words))?,
-            }
-        }
-        Ok(())
+        groups.into_iter().flatten()
+    }
+
+    fn open(&self, group: &str) -> Result<OwnedFd, Errno> {
+        below(&directory(&self.root)?, group)
+    }
+
+    fn enter(&self, group: &str, pid: i32) -> Result<()> {
+        let entered = self
+            .open(group)
+            .and_then(|group| write(&group, "tasks", &pid.to_string()));
+        entered.map_err(refused("cannot put the process into its group"))
     }
 
     /// What was made for this container alone; done already is as good.

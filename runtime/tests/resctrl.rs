@@ -13,7 +13,7 @@ use std::path::PathBuf;
 fn stage() -> Option<(Stage, PathBuf)> {
     let mut stage = Stage::ready()?;
     let resctrl = stage.dir.join("resctrl");
-    fs::create_dir_all(resctrl.join("gold")).unwrap();
+    fs::create_dir_all(resctrl.join("gold/mon_groups")).unwrap();
     fs::write(resctrl.join("gold/schemata"), "L3:0=ff\n").unwrap();
     stage.runtime = Runtime::builder()
         .state_root(stage.dir.join("state"))
@@ -34,31 +34,40 @@ fn its_processes_are_in_the_group() {
     let Some((stage, resctrl)) = stage() else {
         return;
     };
-    let given =
-        json!({ "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20", "enableMonitoring": true });
-    let container = stage.container("a", &config(&stage, "a", &given)).create();
-    let container = container.unwrap();
     let read = |path: &str| fs::read_to_string(resctrl.join(path)).unwrap();
-    let pid = container.state().unwrap().pid().unwrap().to_string();
+    let given = json!({ "l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20" });
+    let own = stage.container("a", &config(&stage, "a", &given)).create();
+    let own = own.unwrap();
+    let pid = own.state().unwrap().pid().unwrap().to_string();
     assert_eq!(read("a/schemata"), "L3:0=f\nMB:0=20\n");
     assert_eq!(read("a/tasks"), pid);
-    assert_eq!(read("a/mon_groups/a/tasks"), pid);
-    container.start().unwrap();
+    own.start().unwrap();
     fs::write(resctrl.join("a/tasks"), "").unwrap();
-    let added = container.exec().args(["/bin/true"]).spawn().unwrap();
+    let added = own.exec().args(["/bin/true"]).spawn().unwrap();
     assert_eq!(read("a/tasks"), added.process().pid().to_string());
     common::wait(added.process());
     // resctrl's own files go with their group.
-    for file in ["a/mon_groups/a/tasks", "a/tasks", "a/schemata"] {
-        fs::remove_file(resctrl.join(file)).unwrap();
-    }
-    // One monitoring group is in the way of its parent in a directory that only stands for resctrl.
     let error = stage.runtime.force_delete("a").unwrap_err();
     assert_eq!(error.config_path(), Some("linux.intelRdt"));
-    assert!(!resctrl.join("a/mon_groups/a").exists());
-    fs::remove_dir(resctrl.join("a/mon_groups")).unwrap();
+    for file in ["a/tasks", "a/schemata"] {
+        fs::remove_file(resctrl.join(file)).unwrap();
+    }
     stage.runtime.force_delete("a").unwrap();
     assert!(!resctrl.join("a").exists());
+    let given = json!({ "closID": "gold", "enableMonitoring": true });
+    let monitored = stage.container("m", &config(&stage, "m", &given)).create();
+    let pid = monitored
+        .unwrap()
+        .state()
+        .unwrap()
+        .pid()
+        .unwrap()
+        .to_string();
+    assert_eq!(read("gold/tasks"), pid);
+    assert_eq!(read("gold/mon_groups/m/tasks"), pid);
+    fs::remove_file(resctrl.join("gold/mon_groups/m/tasks")).unwrap();
+    stage.runtime.force_delete("m").unwrap();
+    assert!(!resctrl.join("gold/mon_groups/m").exists() && resctrl.join("gold").exists());
     stage.assert_clean();
 }
 

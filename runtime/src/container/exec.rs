@@ -544,7 +544,7 @@ impl Progress for Watch<'_> {
     fn started(&mut self, created: &Created) -> Result<()> {
         self.fault.point();
         if let Some(place) = self.resctrl {
-            place.join(created.pid)?;
+            place.join_what_is_left(created.pid)?;
             self.fault.point();
         }
         Ok(())

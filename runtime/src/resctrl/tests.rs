@@ -13,6 +13,7 @@ impl StandIn {
         let _ = fs::remove_dir_all(&path); // may be left by an earlier run
         fs::create_dir_all(path.join("info")).unwrap();
         fs::create_dir_all(path.join("gold/mon_groups")).unwrap();
+        fs::create_dir_all(path.join("mon_groups")).unwrap();
         fs::write(
             path.join("gold/schemata"),
             "    MB:0=100;1= 20\n    L3:0=00f;1=0ff\n",
@@ -65,7 +66,8 @@ fn a_group_of_its_own_comes_and_goes() {
     place.remove().unwrap();
     assert!(!resctrl.0.join("web1").exists());
     place.remove().unwrap();
-    place.join(78).unwrap();
+    place.join(78).unwrap_err();
+    place.join_what_is_left(78).unwrap();
 }
 
 #[test]
@@ -133,13 +135,14 @@ fn a_class_that_must_be_there() {
 #[test]
 fn what_fails_is_taken_back() {
     let resctrl = StandIn::new("back");
-    // Its monitoring group is there already, so that the rest must go again.
+    // A processor that monitors nothing: at the root, a directory of that name would be a class.
     fs::write(resctrl.0.join("info/last_cmd_status"), "not today\n").unwrap();
-    fs::write(resctrl.0.join("mon_groups"), "").unwrap();
+    fs::remove_dir(resctrl.0.join("mon_groups")).unwrap();
     let rdt = rdt(Class::Default, &[], true);
     let error = resctrl.probe(&rdt).make(&rdt).unwrap_err();
     assert_eq!(error.config_path(), Some("linux.intelRdt.enableMonitoring"));
     assert!(error.to_string().contains("not today"), "{error}");
+    assert!(!resctrl.0.join("mon_groups").exists());
     // A named group that we made goes with a create that fails.
     let rdt = super::Rdt {
         class: Class::Named("silver".into()),
