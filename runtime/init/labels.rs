@@ -1,10 +1,9 @@
 //! What init tells the security modules of itself. proc_pid_attr(5)
 
 use crate::program::{Detail, Text};
-use crate::run::{Failure, Init, Outcome, Refused};
+use crate::run::{Init, Outcome};
 use crate::sys;
-
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+use crate::sysctl::write_all;
 
 impl Init<'_> {
     /// Writes `value` into the first of `files` that is there.
@@ -17,13 +16,6 @@ impl Init<'_> {
         let file = tries
             .find(|tried| !matches!(tried, Err(sys::ENOENT)))
             .unwrap_or(Err(sys::ENOENT))?;
-        // Somebody's mount over the caller's procfs would take the value in silence.
-        if sys::filesystem_magic(file.fd())? != PROC_SUPER_MAGIC {
-            return Err(Failure::new(sys::ENOTSUP, Detail::Failed));
-        }
-        match sys::write(file.fd(), value.bytes()).refused(Detail::Label)? {
-            written if written == value.bytes().len() => Ok(()),
-            _ => Err(Failure::new(sys::EINVAL, Detail::Label)),
-        }
+        write_all(file.fd(), value, Detail::Label)
     }
 }

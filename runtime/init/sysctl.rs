@@ -25,14 +25,7 @@ impl Init<'_> {
             };
             place = sys::openat(place.fd(), &name, kind | sys::o::NOFOLLOW, 0).refused(refused)?;
         }
-        // Somebody's mount over the host's /proc/sys would take the value in silence.
-        if sys::filesystem_magic(place.fd())? != PROC_SUPER_MAGIC {
-            return Err(Failure::new(sys::ENOTSUP, refused));
-        }
-        match sys::write(place.fd(), value.bytes()).refused(refused)? {
-            written if written == value.bytes().len() => Ok(()),
-            _ => Err(Failure::new(sys::EINVAL, refused)),
-        }
+        write_all(place.fd(), value, refused)
     }
 
     /// `sys` of a procfs of our own; where none may be mounted, of the caller's, which is not covered up yet.
@@ -44,6 +37,17 @@ impl Init<'_> {
         };
         let flags = sys::O_PATH | sys::o::DIRECTORY | sys::o::NOFOLLOW;
         Ok(sys::openat(top, b"sys\0", flags, 0)?)
+    }
+}
+
+/// Somebody's mount over the host's procfs would take the value in silence.
+pub(crate) fn write_all(file: Fd, value: Text<'_>, refused: Detail) -> Outcome {
+    if sys::filesystem_magic(file)? != PROC_SUPER_MAGIC {
+        return Err(Failure::new(sys::ENOTSUP, refused));
+    }
+    match sys::write(file, value.bytes()).refused(refused)? {
+        written if written == value.bytes().len() => Ok(()),
+        _ => Err(Failure::new(sys::EINVAL, refused)),
     }
 }
 

@@ -28,8 +28,8 @@ const OWNERS: Probe = Probe::Script("stat -c %u:%g /data/file");
 const OWNERS_BELOW: Probe = Probe::Script("stat -c %u:%g /data/file /data/sub/file");
 
 /// The last mount, which is the one that `bind` has added.
-fn map(config: &mut Value) {
-    let map = json!([{ "containerID": 0, "hostID": 1234, "size": 1 }]);
+fn map(config: &mut Value, host: u32) {
+    let map = json!([{ "containerID": 0, "hostID": host, "size": 1 }]);
     let last = config["mounts"].as_array().map_or(0, Vec::len) - 1;
     for list in ["uidMappings", "gidMappings"] {
         set(config, &format!("/mounts/{last}/{list}"), map.clone());
@@ -57,7 +57,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         prepare: source,
         set: |_, config| {
             bind(config, &["bind", "idmap"]);
-            map(config);
+            map(config, 1234);
         },
         strip: unmap,
         probe: OWNERS,
@@ -71,7 +71,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         prepare: source,
         set: |_, config| {
             bind(config, &["bind"]);
-            map(config);
+            map(config, 1234);
         },
         strip: unmap,
         probe: OWNERS,
@@ -84,7 +84,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         prepare: source,
         set: |_, config| {
             bind(config, &["rbind", "idmap", "ridmap"]);
-            map(config);
+            map(config, 1234);
         },
         strip: |config| strip_option(config, "ridmap"),
         probe: OWNERS_BELOW,
@@ -97,7 +97,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         prepare: source,
         set: |_, config| {
             tmpfs(config, &["mode=700", "nosuid"]);
-            map(config);
+            map(config, 1234);
         },
         strip: unmap,
         probe: Probe::Script("stat -c %u:%g:%a /data"),
@@ -112,11 +112,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
         set: |_, config| {
             tmpfs(config, &["idmap"]);
             user_namespace(config);
-            let map = json!([{ "containerID": 0, "hostID": 100_007, "size": 1 }]);
-            let last = config["mounts"].as_array().map_or(0, Vec::len) - 1;
-            for list in ["uidMappings", "gidMappings"] {
-                set(config, &format!("/mounts/{last}/{list}"), map.clone());
-            }
+            map(config, 100_007);
         },
         strip: unmap,
         probe: Probe::Script("stat -c %u:%g /data"),
