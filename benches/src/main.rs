@@ -165,7 +165,9 @@ fn bench(options: &Options) -> Result<(), String> {
 }
 
 fn in_turn(options: &Options, old: &str, shop: &Workshop) -> Result<(), String> {
-    let both = (options.longshore.as_str(), old);
+    let new = shop.program("new", &options.longshore)?;
+    let old = shop.program("old", old)?;
+    let both = (new.as_str(), old.as_str());
     let amount = (options.pairs, options.rows.as_slice());
     println!("# New and old\n\n{}; {} pairs.\n", host(), options.pairs);
     shop.bundles(false)?;
