@@ -70,13 +70,17 @@ conformance: build build-spec packages-test
 	    --runtime longshore=$(CURDIR)/bin/longshore --runtime runc="$$(command -v $(RUNC))" --runtime crun="$$(command -v $(CRUN))" \
 	    $(foreach runtime,$(subst $(COMMA), ,$(RUNTIMES)),--runtime $(runtime))
 
+# With OLD only the two, in turn: has anything become slower?
 bench: build packages-test
 	cargo build --release --locked -p longshore-benches
+ifneq ($(OLD),)
+	$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --old $(OLD) --pairs $(PAIRS)
+else
 	cargo build --release --locked -p longshore --examples
 	$(TOOLS)/micro
 	$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --runc "$$(command -v $(RUNC))" --crun "$$(command -v $(CRUN))" \
 	    --library $(CURDIR)/$(TOOLS)/examples/bench_server
-	$(if $(OLD),$(TOOLS)/lifecycle --longshore $(CURDIR)/bin/longshore --old $(OLD) --pairs $(PAIRS))
+endif
 
 # An earlier longshore, made of REV: make bench OLD=target/old/longshore
 old: packages-build
