@@ -45,6 +45,7 @@ mod plan;
 mod resctrl;
 mod runtime;
 mod seccomp;
+pub mod stats;
 mod sys;
 mod terminal;
 #[path = "../init/program.rs"]
@@ -52,8 +53,8 @@ mod terminal;
 mod wire;
 
 pub use container::{
-    Container, ContainerBuilder, Exec, Executed, ExitStatus, Notifications, Pipes, Problem,
-    Process, Severity, State, Status, Stdio, timestamp,
+    Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus, Notifications, Pipes,
+    Problem, Process, Severity, State, Status, Stdio, Update, timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;

@@ -16,6 +16,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
+mod stats;
+
 const AT: &str = "linux.intelRdt";
 
 const MODE: Mode = Mode::S_IRWXU;
@@ -121,6 +123,25 @@ impl Place {
         let gone = |group: &String| self.open(group).err() == Some(Errno::ENOENT);
         let mut left = self.groups().filter(|group| !gone(group));
         left.try_for_each(|group| self.enter(&group, pid))
+    }
+
+    /// What the group grants that was made for this container: another one's is not ours to change.
+    pub(crate) fn own_schemata(&self) -> Result<String> {
+        if !self.own {
+            let message = "the resctrl group was not made for this container";
+            return Err(Error::unsupported(AT, message));
+        }
+        self.open(&self.group)
+            .and_then(|group| read(&group, "schemata"))
+            .map_err(refused("cannot read the group's schemata"))
+    }
+
+    pub(crate) fn rewrite(&self, schemata: &str) -> Result<()> {
+        let root = directory(&self.root).map_err(refused("cannot open resctrl"))?;
+        let lines = format!("{}\n", schemata.trim_end());
+        below(&root, &self.group)
+            .and_then(|group| write(&group, "schemata", &lines))
+            .map_err(|errno| told(&root, "the kernel refused it", errno, SCHEMATA))
     }
 
     fn groups(&self) -> impl Iterator<Item = String> {

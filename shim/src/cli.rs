@@ -1,6 +1,9 @@
 //! The command line, as one table: parsing and help both read it.
 
+mod update;
+
 use std::collections::BTreeMap;
+pub(crate) use update::{Property, UPDATES};
 
 /// One option of the program or of a command.
 struct Flag {
@@ -10,6 +13,7 @@ struct Flag {
     short: Option<char>,
     /// What its value is called; `None` for a switch.
     value: Option<&'static str>,
+    /// Empty: taken, and not shown.
     help: &'static str,
 }
 
@@ -139,6 +143,17 @@ const COMMANDS: &[Command] = &[
             Some('f'),
             "kill the container if it runs; no error if there is none",
         )],
+        verbatim: false,
+    },
+    Command {
+        name: "events",
+        arguments: "ID",
+        count: (1, 1),
+        help: "print what a container uses, and when it is out of memory",
+        flags: &[
+            option("interval", None, "DURATION", "how often (default: 5s)"),
+            switch("stats", None, "what it uses, once"),
+        ],
         verbatim: false,
     },
     Command {
@@ -340,6 +355,14 @@ const COMMANDS: &[Command] = &[
         flags: &[],
         verbatim: false,
     },
+    Command {
+        name: "update",
+        arguments: "ID",
+        count: (1, 1),
+        help: "change a container's limits",
+        flags: update::FLAGS,
+        verbatim: false,
+    },
 ];
 
 /// The values of each option, in the order they were given.
@@ -515,7 +538,8 @@ fn flag_lines(flags: &[Flag]) -> String {
             flag.help
         )
     };
-    flags.iter().map(line).collect()
+    let shown = flags.iter().filter(|flag| !flag.help.is_empty());
+    shown.map(line).collect()
 }
 
 fn help() -> String {
@@ -570,6 +594,14 @@ mod tests {
                 .get("log-format"),
             Some("json")
         );
+        let update = run("update --resources - c1").unwrap();
+        assert_eq!((update.get("resources"), update.id()), (Some("-"), "c1"));
+        let update = run("update --memory -1 --kernel-memory=5 c1").unwrap();
+        assert_eq!((update.get("memory"), update.id()), (Some("-1"), "c1"));
+        assert_eq!(
+            run("events --interval=5s c1").unwrap().get("interval"),
+            Some("5s")
+        );
         assert_eq!(run("kill c1 9").unwrap().words, ["c1", "9"]);
         assert!(run("delete c1 --force").unwrap().has("force"));
         let exec = run("exec -t --env A=1 -e B=2 --user 1:2 c1 ls -l --all").unwrap();
@@ -594,5 +626,7 @@ mod tests {
                 .starts_with("longshore version ")
         );
         assert!(run("run --help").unwrap_err().contains("--detach"));
+        let help = run("update --help").unwrap_err();
+        assert!(help.contains("--resources, -r FILE") && !help.contains("kernel-memory"));
     }
 }

@@ -22,7 +22,17 @@ pub(crate) struct Disk {
 impl Disk {
     /// With BFQ, the only scheduler that knows weights.
     pub(crate) fn with_weights(file: &Path) -> Check<Disk> {
-        File::create_new(file)?.set_len(1 << 20)?;
+        let disk = Disk::new(file)?;
+        if let Err(error) = fs::write(&disk.scheduler, "bfq") {
+            let why = format!("the kernel has no scheduler with weights: {error}");
+            return Err(Stop::Skip(why));
+        }
+        Ok(disk)
+    }
+
+    /// With the scheduler it comes with.
+    pub(crate) fn new(file: &Path) -> Check<Disk> {
+        File::create_new(file)?.set_len(8 << 20)?;
         let made = Command::new("losetup")
             .args(["--find", "--show"])
             .arg(file)
@@ -48,10 +58,6 @@ impl Disk {
         let schedulers = fs::read_to_string(&disk.scheduler)?;
         let chosen = schedulers.split(['[', ']']).nth(1);
         disk.before = chosen.unwrap_or("none").to_owned();
-        if let Err(error) = fs::write(&disk.scheduler, "bfq") {
-            let why = format!("the kernel has no scheduler with weights: {error}");
-            return Err(Stop::Skip(why));
-        }
         Ok(disk)
     }
 }

@@ -109,6 +109,18 @@ pub(super) fn pids(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
     }
 }
 
+/// The names of its control files.
+pub(super) fn files(dir: BorrowedFd<'_>) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(open(dir, ".")?)?.iter() {
+        let entry = entry?;
+        if entry.file_type() == Some(Type::File) {
+            names.extend(entry.file_name().to_str().map(str::to_owned));
+        }
+    }
+    Ok(names)
+}
+
 fn children(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
     // kernfs counts subdirectories as links: a look spares reading the names
     // of some twenty control files, of nearly all cgroups.

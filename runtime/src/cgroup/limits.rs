@@ -83,6 +83,31 @@ pub(crate) fn compile(resources: &Resources, facts: &Facts) -> Result<Vec<Write>
     }
 }
 
+/// The writes that make `after` of `before`: what differs, and what is `asked` for once more, since somebody else
+/// may have changed the file meanwhile.
+pub(crate) fn difference(
+    before: &Resources,
+    after: &Resources,
+    asked: impl Fn(&str) -> bool,
+    facts: &Facts,
+) -> Result<Vec<Write>, Vec<Error>> {
+    let old = compile(before, facts).unwrap_or_default();
+    let mut writes = compile(after, facts)?;
+    writes.retain(|write| {
+        let same = |old: &Write| (&old.file, &old.value) == (&write.file, &write.value);
+        asked(&write.config_path) || !old.iter().any(same)
+    });
+    // The one limit that is in force by a word, and out of force by another.
+    if before.memory.disable_oom_killer && !after.memory.disable_oom_killer {
+        let oom = old.into_iter().filter(|write| write.config_path == OOM);
+        writes.extend(oom.map(|write| Write {
+            value: "0".to_owned(),
+            ..write
+        }));
+    }
+    Ok(writes)
+}
+
 const PIDS: &str = "linux.resources.pids.limit";
 const LIMIT: &str = "linux.resources.memory.limit";
 const SWAP: &str = "linux.resources.memory.swap";

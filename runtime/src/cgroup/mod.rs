@@ -9,6 +9,8 @@
 //! Cgroup::create         make and mark the directories
 //! Cgroup::open, find     the same from the record, or without one
 //! apply, apply_devices, join_file, v2_dir
+//! note, restore           what limits were before a change
+//! stats::read, stats::Oom what is used, and whether it was too much
 //! processes, kill, remove, freeze, thaw, is_frozen, oom_kills
 //! ```
 //!
@@ -16,6 +18,7 @@
 //! one, and below it, is anything killed; only such a one is removed for good.
 //! Nothing here changes the calling process, and each wait has a deadline.
 
+mod change;
 mod create;
 mod device_filter;
 mod devices;
@@ -27,6 +30,7 @@ mod limits;
 mod one_more;
 mod paths;
 mod stamp;
+pub(crate) mod stats;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -43,7 +47,7 @@ pub(crate) use devices::lines as device_lines;
 pub(crate) use layout::Layout;
 #[cfg(any(test, feature = "_internals"))]
 pub(crate) use layout::{from_mountinfo, parse_mounts};
-pub(crate) use limits::{Facts, Missing, Version, Write, compile};
+pub(crate) use limits::{Facts, Missing, Version, Write, compile, difference};
 pub(crate) use paths::{Directories, Directory, directories};
 
 use crate::Error;

@@ -19,6 +19,7 @@ pub(crate) mod rdt;
 pub(crate) mod resources;
 mod strict;
 mod sysctl;
+pub(crate) mod update;
 
 use crate::error::Error;
 use attributes::{Affinity, ConsoleSize, IoPriority, MemoryPolicy, Scheduler, TimeOffset};
@@ -264,12 +265,17 @@ pub(crate) struct Device {
 pub(crate) struct Propagation(pub(crate) u64);
 
 impl Resources {
-    /// Parses `linux.resources` alone, and what there is to say of it.
-    #[allow(dead_code)] // for `update`; its test runs
-    pub(crate) fn parse(json: &[u8]) -> Result<(Resources, Vec<String>), Vec<Error>> {
-        let raw = raw::Raw::parse_resources(json)?;
+    /// `linux.resources` alone, and what there is to say of it.
+    pub(crate) fn read(json: serde_json::Value) -> Result<(Resources, Vec<String>), Vec<Error>> {
+        let raw = raw::Raw::of_resources(json)?;
         let resources = from_spec::convert_resources(&raw)?;
         Ok((resources, raw.warnings))
+    }
+
+    /// The same of its text.
+    #[cfg(test)]
+    pub(crate) fn parse(json: &[u8]) -> Result<(Resources, Vec<String>), Vec<Error>> {
+        Resources::read(strict(json, "linux.resources").map_err(|error| vec![error])?)
     }
 }
 

@@ -102,9 +102,7 @@ impl Raw {
     }
 
     /// `linux.resources` alone, in its place.
-    #[allow(dead_code)] // for `update`; its test runs
-    pub(crate) fn parse_resources(json: &[u8]) -> Result<Raw, Vec<Error>> {
-        let value = strict(json, "linux.resources").map_err(|error| vec![error])?;
+    pub(crate) fn of_resources(value: Value) -> Result<Raw, Vec<Error>> {
         Raw::new(serde_json::json!({ "linux": { "resources": value } })).of_objects()
     }
 
@@ -276,10 +274,11 @@ mod tests {
 
     #[test]
     fn kernel_memory_warns() {
-        let raw = Raw::parse_resources(br#"{"memory":{"kernel":1,"kernelTCP":0}}"#).unwrap();
+        let memory = serde_json::json!({"memory":{"kernel":1,"kernelTCP":0}});
+        let raw = Raw::of_resources(memory).unwrap();
         assert_eq!(raw.warnings.len(), 1);
         assert!(raw.warnings[0].starts_with("linux.resources.memory.kernel:"));
-        let list = Raw::parse_resources(b"[]").unwrap_err()[0].to_string();
+        let list = Raw::of_resources(serde_json::json!([])).unwrap_err()[0].to_string();
         assert_eq!(list, "linux.resources: is not an object");
     }
 

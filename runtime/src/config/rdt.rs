@@ -70,18 +70,28 @@ fn monitoring(given: &oci::LinuxIntelRdt) -> bool {
     given.into_iter().any(|asked| *asked == Some(true))
 }
 
+const BANDWIDTH: &str = "is no line that starts with MB:";
+
+fn is_bandwidth(text: &str) -> bool {
+    text.starts_with("MB:") && !text.contains('\n')
+}
+
+/// `memBwSchema` of an update; the other property takes any lines.
+pub(crate) fn check_bandwidth(text: &str) -> Result<(), Error> {
+    if is_bandwidth(text) {
+        return Ok(());
+    }
+    Err(Error::config(format!("{AT}.memBwSchema"), BANDWIDTH))
+}
+
 /// What could be written, but would mean something else.
 fn judge(given: &oci::LinuxIntelRdt, problems: &mut Vec<Error>) {
     let mut bad = |field: &str, message: &str| {
         problems.push(Error::config(format!("{AT}.{field}"), message));
     };
-    if let Some(bandwidth) = given
-        .mem_bw_schema()
-        .as_ref()
-        .filter(|text| !text.is_empty())
-        && (!bandwidth.starts_with("MB:") || bandwidth.contains('\n'))
-    {
-        bad("memBwSchema", "is no line that starts with MB:");
+    let bandwidth = given.mem_bw_schema().as_ref();
+    if bandwidth.is_some_and(|text| !text.is_empty() && !is_bandwidth(text)) {
+        bad("memBwSchema", BANDWIDTH);
     }
     let name = given.clos_id().as_deref().unwrap_or_default();
     if name != "/" && (RESERVED.contains(&name) || name.contains(['/', '\0', '\n'])) {

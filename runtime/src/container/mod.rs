@@ -7,6 +7,7 @@ mod check;
 mod create;
 mod delete;
 mod edits;
+mod events;
 mod exec;
 pub(crate) mod fault;
 mod hooks;
@@ -21,15 +22,18 @@ mod state;
 mod stdio;
 mod store;
 mod time;
+mod update;
 
 pub use builder::ContainerBuilder;
 pub use check::{Problem, Severity};
+pub use events::{Event, Events};
 pub use exec::{Exec, Executed};
 pub use notify::Notifications;
 pub use process::{ExitStatus, Process};
 pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
 pub use time::timestamp;
+pub use update::Update;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};

@@ -9,6 +9,7 @@ use crate::sys::fd::proc_path;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, connect, socket};
+use serde_json::{Value, json};
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -22,6 +23,9 @@ const INTENT: &str = "intent.json";
 const PREPARED: &str = ".state.json.new";
 /// As it was when the container was made.
 const CONFIG: &str = "config.json";
+/// What was updated since: members of `linux`.
+const UPDATED: &str = "updated.json";
+const NEWLY_UPDATED: &str = ".updated.json.new";
 const NONCE: &str = "nonce";
 const INIT: &str = "init";
 const HOOK: &str = "hook";
@@ -245,6 +249,39 @@ impl Entry {
             let what = format!("cannot read the configuration of container {}", self.id);
             Error::system(what, error)
         })
+    }
+
+    /// Replaced whole, or not at all.
+    pub(crate) fn write_updated(&self, linux: &Value) -> Result<()> {
+        let fresh = self.path.join(NEWLY_UPDATED);
+        let _ = std::fs::remove_file(&fresh); // of an update that was killed
+        self.write_file(NEWLY_UPDATED, linux.to_string().as_bytes())
+            .and_then(|()| std::fs::rename(fresh, self.path.join(UPDATED)))
+            .map_err(|error| {
+                let what = format!("cannot keep the limits of container {}", self.id);
+                Error::system(what, error)
+            })
+    }
+
+    /// `resources` and `intelRdt` of `linux` as the last update left them, or as create saw them.
+    pub(crate) fn read_updated(&self) -> Result<Value> {
+        let damaged = |_| {
+            let message = format!("the limits kept for container {} are damaged", self.id);
+            Error::new(ErrorKind::DamagedState, message)
+        };
+        match File::open(self.path.join(UPDATED)) {
+            Ok(file) => serde_json::from_reader(file.take(RECORD_MAX)).map_err(damaged),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let config: Value =
+                    serde_json::from_slice(&self.read_config()?).map_err(damaged)?;
+                let part = |name: &str| config.pointer(&format!("/linux/{name}"));
+                Ok(json!({ "resources": part("resources"), "intelRdt": part("intelRdt") }))
+            }
+            Err(error) => {
+                let what = format!("cannot read the limits of container {}", self.id);
+                Err(Error::system(what, error))
+            }
+        }
     }
 
     pub(crate) fn read(&self) -> Stored {

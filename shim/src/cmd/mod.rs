@@ -3,6 +3,7 @@
 mod check;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod kill;
 mod list;
@@ -12,6 +13,7 @@ mod preserved;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::cli::Invocation;
 use crate::log::Log;
@@ -133,8 +135,10 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "ps" => pause::ps(&runtime, invocation),
         "resume" => pause::resume(&runtime, invocation),
         "plan" => plan::plan(&runtime, invocation, log, preserved),
+        "events" => events::events(&runtime, invocation),
         "start" => start::start(&runtime, invocation, log),
         "state" => state::state(&runtime, invocation),
+        "update" => update::update(&runtime, invocation, log),
         other => Err(Failure::plain(format!("no such command: {other}"))),
     }
 }

@@ -55,7 +55,7 @@ macro_rules! throttle {
 }
 
 /// The numbers of some whole disk.
-fn disk() -> Check<(u32, u32)> {
+pub(crate) fn disk() -> Check<(u32, u32)> {
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let numbers = disks.filter_map(|disk| {
         let text = fs::read_to_string(disk.path().join("dev")).ok()?;
@@ -68,12 +68,14 @@ fn disk() -> Check<(u32, u32)> {
 }
 
 /// A controller of this host's cgroup2.
-fn controller(name: &str) -> Check {
+pub(crate) fn controller(name: &str) -> Check {
     let all = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
     if all.split_whitespace().any(|known| known == name) {
         return Ok(());
     }
-    Err(Stop::Skip(format!("this cgroup2 has no {name} controller")))
+    Err(Stop::Skip(format!(
+        "this cgroup2 has no {name} controller: a VM has it"
+    )))
 }
 
 pub(crate) fn needs(controller: &str, file: &str) -> Check {

@@ -1,11 +1,12 @@
 //! What runtimes were seen to get wrong, a number each. The rest of the numbers are unit tests of the library:
-//! 3, 4, 7 and 8 in cgroup/limits, 5 in seccomp/cache, 9 in tests/resctrl.rs. 10 is about `update`.
+//! 3, 4, 7 and 8 in cgroup/limits, 5 in seccomp/cache, 9 in tests/resctrl.rs.
 
 use std::path::Path;
 
 use serde_json::json;
 
 use super::exec::sleeper;
+use super::update::update;
 use crate::config::{no_namespace, set};
 use crate::property::{Scenario, scenario};
 use crate::scene::Scene;
@@ -19,6 +20,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     ),
     scenario("defect.6.refused-flags-are-not-left-out", refused_flags)
         .deviates(&[("crun", "1.8 loads the filter without them")]),
+    scenario("defect.10.an-update-forgets-nothing", forgets_nothing)
+        .on(View::V1)
+        .deviates(&[
+            ("runc", "1.1 does not know the burst"),
+            ("crun", "1.8 does not know the burst"),
+        ]),
     scenario("defect.11.words-of-the-command-line", command_line)
         .deviates(&[("crun", "1.8 takes --rootless's value for the state root")]),
     scenario("defect.12.a-hybrid-host", hybrid).deviates(&[("crun", "1.8 refuses a hybrid host")]),
@@ -74,6 +81,39 @@ fn refused_flags(scene: &mut Scene<'_>) -> Check {
         run.story()
     );
     scene.leaves_nothing()
+}
+
+/// Burst, idle, CPUs and processes of before: in force, and known to the next update, which goes back on a failure.
+fn forgets_nothing(scene: &mut Scene<'_>) -> Check {
+    super::cgroups::needs("cpu", "cpu.cfs_burst_us")?;
+    let cpu = json!({ "quota": 50_000, "burst": 20_000, "cpus": "0" });
+    let limits = json!({ "cpu": cpu, "pids": { "limit": 33 } });
+    set(&mut scene.config, "/linux/resources", limits);
+    sleeper(scene)?;
+    let seen = || -> Check<Vec<String>> {
+        let files = [
+            ("cpu", "cpu.cfs_burst_us"),
+            ("cpu", "cpu.cfs_quota_us"),
+            ("cpuset", "cpuset.cpus"),
+            ("pids", "pids.max"),
+        ];
+        let read = |(controller, file)| crate::cgroups::read(controller, &scene.cgroup, file);
+        Ok(files
+            .map(read)
+            .into_iter()
+            .map(|text| Ok(text?.trim().to_owned()))
+            .collect::<std::io::Result<_>>()?)
+    };
+    let expect = |pids| ["20000", "50000", "0", pids].map(str::to_owned).to_vec();
+    update(scene, &["--memory", "64M"]).run()?.must()?;
+    ensure!(seen()? == expect("33"), "{:?}", seen()?);
+    update(scene, &["--pids-limit", "34"]).run()?.must()?;
+    ensure!(seen()? == expect("34"), "{:?}", seen()?);
+    // A runtime that goes back to what it remembers must remember all.
+    let refused = update(scene, &["--cpuset-cpus", "4000"]).run()?;
+    ensure!(!refused.ok(), "{}", refused.story());
+    ensure!(seen()? == expect("34"), "after a failure: {:?}", seen()?);
+    Ok(())
 }
 
 fn command_line(scene: &mut Scene<'_>) -> Check {

@@ -12,6 +12,7 @@ mod defects;
 mod deletes;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod exec_added;
 mod exec_cgroup;
@@ -37,6 +38,8 @@ mod root;
 mod rootless;
 mod seccomp;
 mod seccomp_notify;
+mod update;
+mod update_limits;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
@@ -94,6 +97,8 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         exec_stdio::SCENARIOS,
         features::SCENARIOS,
         pause::SCENARIOS,
+        update::SCENARIOS,
+        events::SCENARIOS,
         rootless::SCENARIOS,
     ];
     [
@@ -101,6 +106,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         cases(SCENARIOS),
         cases(&[errors::CONFIGS]),
         cases(&[exec_added::ADDED]),
+        cases(&[update_limits::LIMITS]),
     ]
     .concat()
 }

@@ -189,6 +189,7 @@ pub(crate) const PLAIN: &[Row] = &[
     row("limits.cpu-shares", "docker run --rm -c 512 busybox cat /sys/fs/cgroup/cpu/cpu.shares", Is("512")).on_v1(),
     row("limits.cpuset", "docker run --rm --cpuset-cpus 0 busybox cat /sys/fs/cgroup/cpuset/cpuset.cpus", Is("0")).on_v1(),
     row("limits.pids", "docker run --rm --pids-limit 20 busybox cat /sys/fs/cgroup/pids/pids.max", Is("20")).on_v1(),
+    row("update", "docker run -d --name $n -m 32m busybox sleep 60 >/dev/null; docker update -m 48m --memory-swap 48m --cpu-shares 512 --pids-limit 30 $n >/dev/null; docker exec $n sh -c 'cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes cpu/cpu.shares pids/pids.max'; docker rm -f $n >/dev/null", Is("50331648\n512\n30")).on_v1(),
     row("limits.ulimit", "docker run --rm --ulimit nofile=100:200 busybox sh -c 'ulimit -n; ulimit -Hn'", Is("100\n200")),
     row("limits.oom-score", "docker run --rm --oom-score-adj 321 busybox cat /proc/self/oom_score_adj", Is("321")),
     row("devices.given", "docker run --rm --device /dev/zero:/dev/mine busybox head -c 1 /dev/mine | wc -c", Is("1")),

@@ -60,7 +60,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.resources.memory.swappiness", "config-linux.md#memory", V1_0_0, "how readily memory is swapped", &["linux.resources.memory.swappiness"]),
     required("linux.resources.memory.disableOOMKiller", "config-linux.md#memory", V1_0_0, "processes wait for memory and are not killed", &["linux.resources.memory.disableOOMKiller"]),
     required("linux.resources.memory.useHierarchy", "config-linux.md#memory", V1_0_2, "cgroups below count too", &["linux.resources.memory.useHierarchy"]),
-    untested("linux.resources.memory.checkBeforeUpdate", "config-linux.md#memory", V1_1_0, "a limit below the usage is refused", "needs the command update"),
+    required("linux.resources.memory.checkBeforeUpdate", "config-linux.md#memory", V1_1_0, "a limit below the usage is refused", &["linux.resources.memory.checkBeforeUpdate.*"]),
     required("linux.resources.cpu.shares", "config-linux.md#cpu", V1_0_0, "the weight", &["linux.resources.cpu.shares"]),
     required("linux.resources.cpu.quota", "config-linux.md#cpu", V1_0_0, "time in each period", &["linux.resources.cpu.quota"]),
     required("linux.resources.cpu.burst", "config-linux.md#cpu", V1_1_0, "time that may be saved up", &["linux.resources.cpu.burst"]),

@@ -64,6 +64,8 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("exec.streams", "", V1_0_0, "its standard streams and descriptors", &["exec.stdio", "exec.fds.*"]),
     required("exec.tty", "", V1_0_0, "exec --tty", &["exec.tty.*"]),
     required("pause", "", V1_0_0, "pause and resume", &["pause.*"]),
+    required("update", "", V1_0_0, "update: other limits for a container that is there", &["update.*"]),
+    required("events", "", V1_0_0, "events: what a container uses, and lack of memory", &["events.*"]),
     required("ps", "", V1_0_0, "ps", &["ps.*"]),
     required("list", "", V1_0_0, "list", &["list.*"]),
     required("log", "", V1_0_0, "--log and --log-format", &["log.*"]),

@@ -10,7 +10,6 @@ use oci_spec::runtime as oci;
 use serde_json::Value;
 
 /// `linux.resources` alone, as `update` is given it.
-#[allow(dead_code)] // for `update`; its test runs
 pub(in crate::config) fn convert_resources(raw: &Raw) -> Result<Resources, Problems> {
     let mut problems = Vec::new();
     let given = raw.get("linux.resources").unwrap_or(&Value::Null);
