@@ -22,6 +22,46 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// How many device filters are attached to a cgroup2 directory itself.
+/// [`bpf(2)`](https://man7.org/linux/man-pages/man2/bpf.2.html), BPF_PROG_QUERY.
+pub(crate) fn device_filters(dir: &std::path::Path) -> io::Result<u32> {
+    const BPF_PROG_QUERY: libc::c_int = 16;
+    const BPF_CGROUP_DEVICE: u32 = 6;
+    #[repr(C, align(8))]
+    struct Query {
+        target_fd: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        prog_cnt: u32,
+        padding: u32,
+    }
+    let dir = File::open(dir)?;
+    let mut query = Query {
+        target_fd: dir.as_raw_fd().cast_unsigned(),
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: 0,
+        prog_cnt: 0,
+        padding: 0,
+    };
+    // SAFETY: `query` is live and its size is passed; without room for ids the kernel writes the count alone.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &mut query,
+            size_of::<Query>(),
+        )
+    };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(query.prog_cnt)
+}
+
 /// The end of a child, and its peak of memory in bytes: its own, or that of a child that it has waited for.
 /// [`wait4(2)`](https://man7.org/linux/man-pages/man2/wait4.2.html).
 pub(crate) fn wait4(pid: i32) -> io::Result<(ExitStatus, usize)> {

@@ -122,11 +122,15 @@ fn create_one(
     }
     let before = made.len();
     let fresh = make(mount.as_fd(), place, made).map_err(fail)?;
+    let own: Vec<&str> = made[before..].iter().map(|made| &*made.path).collect();
     if let Layout::V2(host) = layout {
-        v2::enable_controllers(mount.as_fd(), &place.path, &host.controllers);
+        let enable = || v2::enable_controllers(mount.as_fd(), &place.path, &host.controllers);
+        // Below a threaded cgroup, most can't be.
+        if !enable() && v2::make_threaded(mount.as_fd(), &own).map_err(fail)? {
+            enable();
+        }
     }
     if place.controls("cpuset") {
-        let own: Vec<&str> = made[before..].iter().map(|made| &*made.path).collect();
         v1::fill_cpuset(mount.as_fd(), &place.path, &own).map_err(fail)?;
     }
     let dir = dir::open(mount.as_fd(), &*place.path).map_err(fail)?;

@@ -103,10 +103,31 @@ pub(super) fn pids(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
             .filter_map(|line| line.parse().ok())
             .filter(|pid| *pid > 0)
             .collect()),
-        // Removed; or threaded, where the processes are those of a parent.
-        Err(Errno::ENODEV | Errno::ENOENT | Errno::EOPNOTSUPP) => Ok(Vec::new()),
+        Err(Errno::ENODEV | Errno::ENOENT) => Ok(Vec::new()), // removed
+        Err(Errno::EOPNOTSUPP) => pids_of_threads(dir),
         Err(errno) => Err(errno),
     }
+}
+
+/// A threaded cgroup2 lists threads alone: to the kernel the processes are its
+/// parent's. cgroups(7)
+fn pids_of_threads(dir: BorrowedFd<'_>) -> Result<Vec<i32>, Errno> {
+    let text = match read_at(dir, "cgroup.threads") {
+        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(Vec::new()),
+        text => text?,
+    };
+    let threads = text.lines().filter_map(|line| line.parse::<i32>().ok());
+    let process = |thread: i32| {
+        let status = read_path(&format!("/proc/{thread}/status")).ok()?;
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        group?.trim().parse::<i32>().ok()
+    };
+    let mut pids: Vec<i32> = threads
+        .filter(|thread| *thread > 0)
+        .filter_map(process)
+        .collect();
+    pids.dedup();
+    Ok(pids)
 }
 
 /// The names of its control files.

@@ -52,7 +52,6 @@ pub(crate) use paths::{Directories, Directory, directories};
 
 use crate::Error;
 use crate::config::resources::DeviceRule;
-use crate::sys::bpf;
 use stamp::Owner;
 
 /// The cgroup of one container: a directory in each hierarchy.
@@ -163,11 +162,9 @@ impl Cgroup {
             return Ok(());
         };
         if let Some(node) = self.pure_v2() {
-            return bpf::load_device_filter(&program)
-                .and_then(|program| bpf::attach_device_filter(node.dir(), program.as_fd()))
-                .map_err(|errno| {
-                    Error::system("cannot install the device filter", errno).at(PATH)
-                });
+            return v2::filter_devices(node, &program).map_err(|errno| {
+                Error::system("cannot install the device filter", errno).at(PATH)
+            });
         }
         let Some(node) = self
             .nodes
@@ -333,7 +330,12 @@ fn describe(node: Option<&Node>, write: &Write, errno: Errno) -> Error {
         // Enabled for none of our children by some ancestor, which often
         // holds processes itself.
         Some(node) if errno == Errno::ENOENT && node.lacks(controller) => format!(
-            "cannot set {file} to {value}: {} has no {controller} controller",
+            "cannot set {file} to {value}: {}{} has no {controller} controller",
+            if v2::is_threaded(node.dir()) {
+                "the threaded "
+            } else {
+                ""
+            },
             node.place.display()
         ),
         Some(_) => format!("cannot set {file} to {value}"),

@@ -3,6 +3,7 @@
 mod activation;
 mod attributes;
 mod baseline;
+mod cgroup2;
 mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
@@ -99,6 +100,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         pause::SCENARIOS,
         update::SCENARIOS,
         events::SCENARIOS,
+        cgroup2::SCENARIOS,
         rootless::SCENARIOS,
     ];
     [

@@ -66,6 +66,7 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("pause", "", V1_0_0, "pause and resume", &["pause.*"]),
     required("update", "", V1_0_0, "update: other limits for a container that is there", &["update.*"]),
     required("events", "", V1_0_0, "events: what a container uses, and lack of memory", &["events.*"]),
+    required("cgroup2", "", V1_0_0, "cgroups below the container's own, threaded ones, and what else cgroup2 has", &["cgroup2.*"]),
     required("ps", "", V1_0_0, "ps", &["ps.*"]),
     required("list", "", V1_0_0, "list", &["list.*"]),
     required("log", "", V1_0_0, "--log and --log-format", &["log.*"]),
