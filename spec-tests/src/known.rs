@@ -27,6 +27,7 @@ const AFRESH: &str = "gives an added process little of what the container's own 
 const IGNORES: &str = "runs all the same";
 const CGROUP: &str = "does not heed --cgroup on cgroup v1";
 
+const APART: &str = "1.8 sets the other of quota and period to its default";
 const ACTIVATION: &str = "hands them over without a word, whoever they are for";
 const READINESS: &str = "sends no MAINPID";
 
@@ -75,6 +76,18 @@ const CRUN: Known = &[
         "baseline.fds.preserve-fds.missing",
         "does not look whether they are open",
     ),
+    ("update.resources.invalid", ACCEPTS),
+    ("update.memory.lifted", "1.8 keeps the limit on swap"),
+    ("update.cpu.apart", APART),
+    ("update.cgroup2.cpu-quota", APART),
+    ("update.stopped", "1.8 says nothing"),
+    ("update.unknown-id", WORDS),
+    ("update.all-or-nothing", "puts nothing back"),
+    (
+        "cgroup2.threaded",
+        "1.8 looks for the domain in the wrong place",
+    ),
+    ("cgroup2.frozen.parent", "looks at its own cgroup alone"),
     ("lifecycle.round", WORDS),
     ("lifecycle.unknown-id", WORDS),
     ("lifecycle.state.shape", "tells rootfs as the config has it"),

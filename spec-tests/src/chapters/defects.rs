@@ -105,7 +105,7 @@ fn forgets_nothing(scene: &mut Scene<'_>) -> Check {
             .collect::<std::io::Result<_>>()?)
     };
     let expect = |pids| ["20000", "50000", "0", pids].map(str::to_owned).to_vec();
-    update(scene, &["--memory", "64M"]).run()?.must()?;
+    update(scene, &["--memory", "67108864"]).run()?.must()?;
     ensure!(seen()? == expect("33"), "{:?}", seen()?);
     update(scene, &["--pids-limit", "34"]).run()?.must()?;
     ensure!(seen()? == expect("34"), "{:?}", seen()?);

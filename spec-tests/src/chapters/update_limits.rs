@@ -58,9 +58,9 @@ const WEIGHT: Known = &[
 
 #[rustfmt::skip] // a table: one row, one line
 pub(crate) const LIMITS: &[Limit] = &[
-    limit(View::V1, "update.memory", ("memory", "memory.limit_in_bytes"), (&["--memory", "64M"], "67108864"), (r#"{"memory":{"limit":50331648}}"#, "50331648")),
+    limit(View::V1, "update.memory", ("memory", "memory.limit_in_bytes"), (&["--memory", "67108864"], "67108864"), (r#"{"memory":{"limit":50331648}}"#, "50331648")),
     limit(View::V1, "update.memory-reservation", ("memory", "memory.soft_limit_in_bytes"), (&["--memory-reservation", "33554432"], "33554432"), (r#"{"memory":{"reservation":50331648}}"#, "50331648")),
-    limit(View::V1, "update.memory-swap", ("memory", "memory.memsw.limit_in_bytes"), (&["--memory", "64M", "--memory-swap", "128M"], "134217728"), (r#"{"memory":{"limit":50331648,"swap":100663296}}"#, "100663296")),
+    limit(View::V1, "update.memory-swap", ("memory", "memory.memsw.limit_in_bytes"), (&["--memory", "67108864", "--memory-swap", "134217728"], "134217728"), (r#"{"memory":{"limit":50331648,"swap":100663296}}"#, "100663296")),
     limit(View::V1, "update.cpu-share", ("cpu", "cpu.shares"), (&["--cpu-share", "512"], "512"), (r#"{"cpu":{"shares":2048}}"#, "2048")),
     limit(View::V1, "update.cpu-quota", ("cpu", "cpu.cfs_quota_us"), (&["--cpu-quota", "50000"], "50000"), (r#"{"cpu":{"quota":70000}}"#, "70000")),
     limit(View::V1, "update.cpu-period", ("cpu", "cpu.cfs_period_us"), (&["--cpu-period", "50000"], "50000"), (r#"{"cpu":{"period":200000}}"#, "200000")),
@@ -72,9 +72,9 @@ pub(crate) const LIMITS: &[Limit] = &[
     limit(View::V1, "update.blkio-weight", ("blkio", "blkio.bfq.weight"), (&["--blkio-weight", "300"], "300"), (r#"{"blockIO":{"weight":400}}"#, "400")).deviates(&[("crun", "knows blkio.weight only, not blkio.bfq.weight")]),
     limit(View::V1, "update.hugepages", ("hugetlb", "hugetlb.2MB.limit_in_bytes"), (&["--pids-limit", "20"], "9223372036854771712"), (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#, "4194304")).deviates(HUGE),
 
-    limit(View::V2, "update.cgroup2.memory", ("memory", "memory.max"), (&["--memory", "64M"], "67108864"), (r#"{"memory":{"limit":50331648}}"#, "50331648")),
+    limit(View::V2, "update.cgroup2.memory", ("memory", "memory.max"), (&["--memory", "67108864"], "67108864"), (r#"{"memory":{"limit":50331648}}"#, "50331648")),
     limit(View::V2, "update.cgroup2.memory-reservation", ("memory", "memory.low"), (&["--memory-reservation", "33554432"], "33554432"), (r#"{"memory":{"reservation":50331648}}"#, "50331648")),
-    limit(View::V2, "update.cgroup2.memory-swap", ("memory", "memory.swap.max"), (&["--memory", "64M", "--memory-swap", "128M"], "67108864"), (r#"{"memory":{"limit":50331648,"swap":50331648}}"#, "0")),
+    limit(View::V2, "update.cgroup2.memory-swap", ("memory", "memory.swap.max"), (&["--memory", "67108864", "--memory-swap", "134217728"], "67108864"), (r#"{"memory":{"limit":50331648,"swap":50331648}}"#, "0")),
     limit(View::V2, "update.cgroup2.cpu-share", ("cpu", "cpu.weight"), (&["--cpu-share", "512"], "59"), (r#"{"cpu":{"shares":1024}}"#, "100")).deviates(WEIGHT),
     limit(View::V2, "update.cgroup2.cpu-quota", ("cpu", "cpu.max"), (&["--cpu-quota", "50000"], "50000 100000"), (r#"{"cpu":{"period":200000}}"#, "50000 200000")),
     limit(View::V2, "update.cgroup2.cpu-burst", ("cpu", "cpu.max.burst"), (&["--cpu-quota", "50000", "--cpu-burst", "20000"], "20000"), (r#"{"cpu":{"burst":10000}}"#, "10000")).deviates(BURST),
@@ -82,7 +82,7 @@ pub(crate) const LIMITS: &[Limit] = &[
     limit(View::V2, "update.cgroup2.cpuset-cpus", ("cpuset", "cpuset.cpus"), (&["--cpuset-cpus", "0"], "0"), (r#"{"cpu":{"cpus":"0-1"}}"#, "0-1")),
     limit(View::V2, "update.cgroup2.pids-limit", ("pids", "pids.max"), (&["--pids-limit", "20"], "20"), (r#"{"pids":{"limit":-1}}"#, "max")),
     limit(View::V2, "update.cgroup2.hugepages", ("hugetlb", "hugetlb.2MB.max"), (&["--cpu-share", "0"], "max"), (r#"{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}"#, "4194304")).deviates(HUGE),
-    limit(View::V2, "update.cgroup2.unified", ("hugetlb", "hugetlb.2MB.max"), (&["--cpu-share", "0"], "max"), (r#"{"unified":{"hugetlb.2MB.max":"4194304"}}"#, "4194304")).deviates(&[("runc", "leaves unified out of an update")]),
+    limit(View::V2, "update.cgroup2.unified", ("hugetlb", "hugetlb.2MB.max"), (&["--cpu-share", "0"], "max"), (r#"{"unified":{"hugetlb.2MB.max":"4194304"}}"#, "4194304")),
 ];
 
 const HUGE: Known = &[("runc", "leaves huge pages out of an update")];

@@ -12,10 +12,12 @@ use serde_json::Value;
 /// `linux.resources` alone, as `update` is given it.
 pub(in crate::config) fn convert_resources(raw: &Raw) -> Result<Resources, Problems> {
     let mut problems = Vec::new();
-    let given = raw.get("linux.resources").unwrap_or(&Value::Null);
-    let given: oci::LinuxResources = serde_path_to_error::deserialize(given).map_err(|error| {
-        let path = format!("linux.resources.{}", error.path());
-        vec![parse_problem(&path, &error.into_inner().to_string())]
+    let given = raw.get("linux.resources").filter(|given| !given.is_null());
+    let given = given.map_or(Ok(oci::LinuxResources::default()), |given| {
+        serde_path_to_error::deserialize(given).map_err(|error| {
+            let path = format!("linux.resources.{}", error.path());
+            vec![parse_problem(&path, &error.into_inner().to_string())]
+        })
     })?;
     let resources = resources(&given, raw, &mut problems);
     if problems.is_empty() {
@@ -251,6 +253,12 @@ fn syscall_rule(given: &oci::LinuxSyscall) -> SyscallRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn none_are_none() {
+        let (read, warnings) = Resources::read(Value::Null).unwrap();
+        assert_eq!((read, warnings), (Resources::default(), Vec::new()));
+    }
 
     #[test]
     fn a_list_is_one_line() {
