@@ -42,7 +42,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         check_before_update,
     )
     .on(View::V2)
-    .deviates(&[("crun", "1.8 does not know it")]),
+    .deviates(&[
+        ("runc", "1.1 does not know it"),
+        ("crun", "1.8 does not know it"),
+    ]),
     scenario("linux.resources.memory.checkBeforeUpdate.v1", in_use).on(View::V1),
 ];
 
