@@ -46,7 +46,7 @@ fn object() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             // Written, but never run on a host that has it.

@@ -33,6 +33,7 @@ fn facts() -> Facts {
             path: "fuzz".into(),
             existing: false,
         }]),
+        unit: None,
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
         apparmor: true,

@@ -46,6 +46,7 @@ mod resctrl;
 mod runtime;
 mod seccomp;
 mod sys;
+mod systemd;
 mod terminal;
 #[path = "../init/program.rs"]
 #[allow(dead_code)] // each side uses its half

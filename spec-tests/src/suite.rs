@@ -113,6 +113,8 @@ pub(crate) struct Suite {
     pub applets: Vec<String>,
     /// Repeat what is a matter of chance more often.
     pub soak: bool,
+    /// Every container is in a scope of systemd's.
+    pub systemd: bool,
     /// The engines that use the runtime, in their tests.
     pub engines: Engines,
     format: Format,
@@ -142,6 +144,7 @@ impl Suite {
             dir,
             applets,
             soak: false,
+            systemd: false,
             engines: Engines::default(),
             format,
             serial: AtomicUsize::new(0),

@@ -14,6 +14,7 @@ mod judge;
 mod kill;
 mod notify;
 mod pause;
+mod place;
 mod process;
 pub(crate) mod record;
 mod start;

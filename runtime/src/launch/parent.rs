@@ -55,8 +55,8 @@ impl Created {
 /// What the caller does at the points of a launch.
 pub(crate) trait Progress {
     /// Stage 1 is on its way: make the container's cgroup, with its limits, and the start socket, which is the
-    /// result. Without a `start` to come there is none.
-    fn meanwhile(&mut self) -> Result<Option<OwnedFd>>;
+    /// result. Without a `start` to come there is none. With `init`, that is cloned already, and waits for it.
+    fn meanwhile(&mut self, init: Option<i32>) -> Result<Option<OwnedFd>>;
     /// Init lives: write its identity down.
     fn started(&mut self, created: &Created) -> Result<()>;
     /// Before the host does its part of a step, or would: for fault injection.
@@ -97,7 +97,12 @@ pub(crate) fn run(
         .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
     let late = std::mem::take(&mut program.late);
     drop(program); // init's end of the control socket with it: end of file must mean what it says
-    let handed_over = hand_over(&late, around, progress);
+    // systemd is given init to put into the cgroup: it is cloned first then.
+    let by_systemd = around.plan.starts_unit();
+    let handed_over = match by_systemd {
+        true => Ok(()),
+        false => hand_over(&late, around, progress, None),
+    };
     if handed_over.is_err() {
         let _ = socket::end(around.control.as_fd()); // it is waited for, by stage 1 or by init
     }
@@ -118,6 +123,10 @@ pub(crate) fn run(
         page,
         devices: None,
     };
+    let handed_over = match by_systemd {
+        true => hand_over(&late, around, progress, Some(pid)),
+        false => handed_over,
+    };
     let finished = handed_over.and_then(|()| finish(&mut created, around, early, progress));
     let _ = reap(); // reaped by somebody else
     match finished {
@@ -131,8 +140,9 @@ fn hand_over(
     late: &[(u32, Late)],
     around: &Surround<'_>,
     progress: &mut dyn Progress,
+    init: Option<i32>,
 ) -> Result<()> {
-    let listener = progress.meanwhile()?;
+    let listener = progress.meanwhile(init)?;
     let mut open = Vec::with_capacity(late.len());
     for (step, late) in late {
         let opened = late.open(around.cgroup.get(), listener.as_ref());

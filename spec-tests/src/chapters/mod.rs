@@ -37,6 +37,7 @@ mod root;
 mod rootless;
 mod seccomp;
 mod seccomp_notify;
+mod systemd;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
@@ -95,6 +96,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         features::SCENARIOS,
         pause::SCENARIOS,
         rootless::SCENARIOS,
+        systemd::SCENARIOS,
     ];
     [
         properties(),
