@@ -60,6 +60,8 @@ fn object() -> Value {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
+        // What engines should let only those set who may do anything on the host.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     })
 }
 

@@ -90,7 +90,8 @@ impl RuntimeBuilder {
 
     /// Where systemd is reached, as a D-Bus address (`unix:path=PATH`, several parted by semicolons), for
     /// [`CgroupDriver::Systemd`]. Unset: `DBUS_SYSTEM_BUS_ADDRESS`, else the host's manager at its private socket
-    /// or at the system bus. Rootless: `DBUS_SESSION_BUS_ADDRESS`, else `$XDG_RUNTIME_DIR/bus`.
+    /// or at the system bus. Rootless: `DBUS_SESSION_BUS_ADDRESS`, else the user's manager below `XDG_RUNTIME_DIR`, at
+    /// `systemd/private` or at `bus`.
     ///
     /// ```
     /// use longshore::{CgroupDriver, Runtime};
@@ -130,7 +131,7 @@ impl RuntimeBuilder {
     /// Checks the options. Makes no directory yet.
     ///
     /// # Errors
-    /// The state root is `/`, or there is none to default to; or there is no address for the systemd driver.
+    /// The state root is `/`, or there is none to default to.
     pub fn build(self) -> Result<Runtime> {
         let root = match self.state_root {
             Some(root) => root,
@@ -154,7 +155,7 @@ impl RuntimeBuilder {
         }
         let rootless = || self.rootless.unwrap_or_else(crate::host::rootless);
         let manager = match self.cgroups {
-            CgroupDriver::Systemd => Some(Manager::new(self.bus, rootless())?),
+            CgroupDriver::Systemd => Some(Manager::new(self.bus, rootless())),
             _ => None,
         };
         Ok(Runtime {

@@ -57,6 +57,13 @@ pub(crate) const NEEDS_V1: &str = "needs the cgroup v1 hierarchies";
 /// The same, of the tests for cgroup2.
 pub(crate) const NEEDS_V2: &str = "needs --cgroup2-view";
 
+/// What has no meaning with --systemd-cgroup.
+const OF_DIRECTORIES: [&str; 3] = [
+    "linux.cgroupsPath",
+    "lifecycle.delete.not-others",
+    "lifecycle.delete.not-others.cgroup",
+];
+
 /// The cgroup layout that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
@@ -221,6 +228,10 @@ impl Suite {
             (View::V1, true) => return Err(Stop::Skip(NEEDS_V1.to_owned())),
             (View::V2, false) => return Err(Stop::Skip(NEEDS_V2.to_owned())),
             _ => {}
+        }
+        if self.systemd && OF_DIRECTORIES.contains(&case.name().as_str()) {
+            let why = "is about directories that the runtime makes itself";
+            return Err(Stop::Skip(why.to_owned()));
         }
         let beside = case
             .known()

@@ -55,6 +55,10 @@ fn by_systemd(manager: &Manager, layout: Layout, path: Option<&str>, id: &str) -
         let message = "the systemd driver needs a host with cgroup v2 on /sys/fs/cgroup";
         return Err(Error::unsupported(PATH, message));
     };
+    if manager.bus.is_none() {
+        let message = "no systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set";
+        return Err(Error::unsupported(PATH, message));
+    }
     let directory = unit.directory(v2, &manager.cgroup());
     Ok(Place {
         layout,
@@ -69,7 +73,7 @@ pub(super) fn started(settings: &Settings, unit: Option<&Unit>) -> Option<Starte
     let (manager, unit) = (settings.manager.as_ref()?, unit?);
     Some(Started {
         unit: unit.name.clone(),
-        bus: manager.bus.clone(),
+        bus: manager.bus.clone()?,
     })
 }
 

@@ -124,7 +124,8 @@ pub(crate) fn run(
         devices: None,
     };
     let handed_over = match by_systemd {
-        true => hand_over(&late, around, progress, Some(pid)),
+        true => hand_over(&late, around, progress, Some(pid))
+            .map_err(|error| or_why_it_died(error, &created, around)),
         false => handed_over,
     };
     let finished = handed_over.and_then(|()| finish(&mut created, around, early, progress));
@@ -236,10 +237,7 @@ fn finish(
     // Where children are reaped at once, an init that has failed is gone already: it counts why.
     progress
         .started(created)
-        .map_err(|error| match read_page(&created.page).errno {
-            0 => error,
-            _ => died(created, around),
-        })?;
+        .map_err(|error| or_why_it_died(error, created, around))?;
     let after_clone = around
         .plan
         .steps
@@ -251,7 +249,8 @@ fn finish(
     };
     for (index, step) in after_clone.filter(beside) {
         progress.before(index)?;
-        host_step(created.pid, around.cgroup.get(), step)?;
+        host_step(created.pid, around.cgroup.get(), step)
+            .map_err(|error| or_why_it_died(error, created, around))?;
     }
     loop {
         let deadline = Instant::now() + around.deadline;
@@ -291,6 +290,16 @@ fn finish(
             Received::EndOfFile => return Err(died(created, around)),
             _ => return Err(Error::new(ErrorKind::Timeout, "init did not answer")),
         }
+    }
+}
+
+/// What the host can't do since init is dead, its cgroup removed by systemd perhaps, is not what went wrong.
+fn or_why_it_died(error: Error, created: &Created, around: &Surround<'_>) -> Error {
+    let now = Some(Instant::now());
+    let ended = pidfd::poll_any(&[created.pidfd.as_fd()], now).is_ok_and(|ready| ready[0]);
+    match ended || read_page(&created.page).errno != 0 {
+        true => died(created, around),
+        false => error,
     }
 }
 

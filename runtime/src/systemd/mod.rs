@@ -42,35 +42,30 @@ const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 /// The manager that is asked: the host's or, for other users than its root, their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manager {
-    /// A D-Bus address, or some, parted by semicolons.
-    pub(crate) bus: String,
+    /// D-Bus addresses, parted by semicolons. `None`: nobody knows where it is.
+    pub(crate) bus: Option<String>,
     pub(crate) user: bool,
 }
 
 impl Manager {
-    /// At the address that is given or, as libdbus does it, at that of the environment. Root's own: the
-    /// manager's private socket first, which spares the way through a bus.
-    pub(crate) fn new(bus: Option<String>, rootless: bool) -> Result<Manager> {
+    /// At the address that is given or, as libdbus does it, at that of the environment. Else the manager's own
+    /// socket first, which spares the way through a bus.
+    pub(crate) fn new(bus: Option<String>, user: bool) -> Manager {
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let bus = match (bus, rootless) {
-            (Some(bus), _) => Some(bus),
-            (None, false) => variable("DBUS_SYSTEM_BUS_ADDRESS").or_else(|| {
-                let usual = ["/run/systemd/private", "/run/dbus/system_bus_socket"];
-                Some(usual.map(|path| format!("unix:path={path}")).join(";"))
-            }),
-            (None, true) => variable("DBUS_SESSION_BUS_ADDRESS").or_else(|| {
-                let directory = variable("XDG_RUNTIME_DIR")?;
-                Some(format!("unix:path={directory}/bus"))
-            }),
+        let (given, usual) = match user {
+            false => {
+                let usual = "unix:path=/run/systemd/private;unix:path=/run/dbus/system_bus_socket";
+                ("DBUS_SYSTEM_BUS_ADDRESS", Some(usual.to_owned()))
+            }
+            true => {
+                let usual = variable("XDG_RUNTIME_DIR").map(|directory| {
+                    format!("unix:path={directory}/systemd/private;unix:path={directory}/bus")
+                });
+                ("DBUS_SESSION_BUS_ADDRESS", usual)
+            }
         };
-        let bus = bus.ok_or_else(|| {
-            let text = "no systemd: neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set";
-            Error::new(ErrorKind::InvalidConfig, text)
-        })?;
-        Ok(Manager {
-            bus,
-            user: rootless,
-        })
+        let bus = bus.or_else(|| variable(given)).or(usual);
+        Manager { bus, user }
     }
 
     /// Where its units' cgroups are, as far as that can be known without asking. What came of it is read
@@ -249,6 +244,32 @@ impl Started {
             _ => error,
         })
     }
+}
+
+/// How many messages a socket's bytes hold, all that we ask of them read.
+#[cfg(any(test, feature = "_internals"))]
+pub(crate) fn read_all(mut bytes: &[u8]) -> usize {
+    let mut count = 0;
+    while let Ok(Some((message, length))) = wire::decode(bytes) {
+        let mut reader = message.reader();
+        let _ = (reader.has_structures(), reader.u32(), reader.text());
+        let _ = message.text();
+        bytes = &bytes[length..];
+        count += 1;
+    }
+    count
+}
+
+/// Is this a value of a property? Then it is one on the wire, too.
+#[cfg(any(test, feature = "_internals"))]
+pub(crate) fn is_value(text: &str) -> bool {
+    let property = |value| Property {
+        name: "Name".to_owned(),
+        value,
+    };
+    let all = variant::parse(text).map(|value| vec![property(value)]);
+    let call = all.map(|all| manager("Set", Arguments::default().properties(&all)).encode(1));
+    call.as_ref().is_ok_and(|bytes| read_all(bytes) == 1)
 }
 
 fn manager(member: &'static str, arguments: Arguments) -> Call {
