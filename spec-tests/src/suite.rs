@@ -57,11 +57,14 @@ pub(crate) const NEEDS_V1: &str = "needs the cgroup v1 hierarchies";
 /// The same, of the tests for cgroup2.
 pub(crate) const NEEDS_V2: &str = "needs --cgroup2-view";
 
-/// What has no meaning with --systemd-cgroup.
-const OF_DIRECTORIES: [&str; 3] = [
-    "linux.cgroupsPath",
-    "lifecycle.delete.not-others",
-    "lifecycle.delete.not-others.cgroup",
+const OF_DIRECTORIES: &str = "is about directories that the runtime makes itself";
+
+/// Cases, or chapters, that have no meaning with --systemd-cgroup, and why.
+const WITHOUT_SYSTEMD: [(&str, &str); 4] = [
+    ("linux.cgroupsPath", OF_DIRECTORIES),
+    ("lifecycle.delete.not-others", OF_DIRECTORIES),
+    ("lifecycle.delete.not-others.cgroup", OF_DIRECTORIES),
+    ("rootless.", "runs as a user without a systemd of its own"),
 ];
 
 /// The cgroup layout that a case needs.
@@ -229,9 +232,11 @@ impl Suite {
             (View::V2, false) => return Err(Stop::Skip(NEEDS_V2.to_owned())),
             _ => {}
         }
-        if self.systemd && OF_DIRECTORIES.contains(&case.name().as_str()) {
-            let why = "is about directories that the runtime makes itself";
-            return Err(Stop::Skip(why.to_owned()));
+        let name = case.name();
+        let meant = |word: &str| word == name || word.ends_with('.') && name.starts_with(word);
+        let senseless = WITHOUT_SYSTEMD.iter().find(|row| meant(row.0));
+        if let Some((_, why)) = senseless.filter(|_| self.systemd) {
+            return Err(Stop::Skip((*why).to_owned()));
         }
         let beside = case
             .known()

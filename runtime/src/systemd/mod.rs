@@ -30,8 +30,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use wire::{Arguments, Call, ERROR, Message};
 
-/// For all of one conversation.
-const DEADLINE: Duration = Duration::from_secs(9);
+/// For all of one conversation: with what is undone after it, a create must end within 10 s.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Between two looks at a unit that is on its way out: from this, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
