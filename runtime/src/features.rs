@@ -46,7 +46,8 @@ fn object() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false },
+            // A user's own systemd is asked too, but that has not been run yet.
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             // Written, but never run on a host that has it.
@@ -60,6 +61,8 @@ fn object() -> Value {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "org.opencontainers.runc.checkpoint.enabled": "false",
         },
+        // What engines should let only those set who may do anything on the host.
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     })
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn facts(
         bounding: grantable(config)?,
         cgroup: layout.facts(),
         cgroup_directories,
+        unit: None,
         owned_by_user: owned_by_user(config)?,
         callers_own: callers_own(config)?,
         apparmor: config.process.apparmor_profile.is_some() && apparmor(),

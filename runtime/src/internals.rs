@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 mod oracles;
 
 pub use oracles::{
-    config_to_plan, cpusets, frames, id_maps, mount_options, mountinfo, netlink, passwd,
-    state_record, sysctl,
+    bus, config_to_plan, cpusets, frames, id_maps, mount_options, mountinfo, netlink, passwd,
+    property_value, state_record, sysctl,
 };
 
 fn facts() -> Facts {
@@ -33,6 +33,7 @@ fn facts() -> Facts {
             path: "fuzz".into(),
             existing: false,
         }]),
+        unit: None,
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
         apparmor: true,

@@ -47,6 +47,7 @@ mod runtime;
 mod seccomp;
 pub mod stats;
 mod sys;
+mod systemd;
 mod terminal;
 #[path = "../init/program.rs"]
 #[allow(dead_code)] // each side uses its half

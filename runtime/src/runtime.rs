@@ -2,6 +2,7 @@
 
 use crate::container::{self, Container, ContainerBuilder, State};
 use crate::error::{Error, ErrorKind, Result};
+use crate::systemd::Manager;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub enum CgroupDriver {
     Auto,
     /// Directories in /sys/fs/cgroup, v1 or v2.
     Fs,
+    /// A scope of systemd's, where cgroup v2 is: `linux.cgroupsPath` is `slice:prefix:name` then.
+    Systemd,
     /// No cgroup: containers stay in the caller's. Limits are refused.
     None,
 }
@@ -51,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) rootless: Option<bool>,
     pub(crate) stop_at: Option<u32>,
     pub(crate) resctrl: Option<String>,
+    /// Who makes cgroups, with [`CgroupDriver::Systemd`].
+    pub(crate) manager: Option<Manager>,
 }
 
 /// Options of a [`Runtime`].
@@ -66,6 +71,7 @@ pub struct RuntimeBuilder {
     rootless: Option<bool>,
     stop_at: Option<u32>,
     resctrl: Option<String>,
+    bus: Option<String>,
 }
 
 impl RuntimeBuilder {
@@ -79,6 +85,20 @@ impl RuntimeBuilder {
     /// How containers get their cgroups.
     pub fn cgroups(mut self, driver: CgroupDriver) -> Self {
         self.cgroups = driver;
+        self
+    }
+
+    /// Where systemd is reached, as a D-Bus address (`unix:path=PATH`, several parted by semicolons), for
+    /// [`CgroupDriver::Systemd`]. Unset: `DBUS_SYSTEM_BUS_ADDRESS`, else the host's manager at its private socket
+    /// or at the system bus. Rootless: `DBUS_SESSION_BUS_ADDRESS`, else the user's manager below `XDG_RUNTIME_DIR`, at
+    /// `systemd/private` or at `bus`.
+    ///
+    /// ```
+    /// use longshore::{CgroupDriver, Runtime};
+    /// let builder = Runtime::builder().cgroups(CgroupDriver::Systemd).systemd_bus("unix:path=/run/dbus/system_bus_socket");
+    /// ```
+    pub fn systemd_bus(mut self, address: impl Into<String>) -> Self {
+        self.bus = Some(address.into());
         self
     }
 
@@ -133,6 +153,11 @@ impl RuntimeBuilder {
                 "the state root must not be /",
             ));
         }
+        let rootless = || self.rootless.unwrap_or_else(crate::host::rootless);
+        let manager = match self.cgroups {
+            CgroupDriver::Systemd => Some(Manager::new(self.bus, rootless())),
+            _ => None,
+        };
         Ok(Runtime {
             settings: Arc::new(Settings {
                 state_root: root,
@@ -140,6 +165,7 @@ impl RuntimeBuilder {
                 rootless: self.rootless,
                 stop_at: self.stop_at,
                 resctrl: self.resctrl,
+                manager,
             }),
         })
     }

@@ -54,6 +54,11 @@ const fn option(
 
 const GLOBAL: &[Flag] = &[
     switch("debug", None, "enable debug logging"),
+    switch(
+        "systemd-cgroup",
+        None,
+        "let systemd make cgroups: cgroupsPath is slice:prefix:name",
+    ),
     option(
         "rootless",
         None,

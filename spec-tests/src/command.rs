@@ -20,6 +20,7 @@ spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
     --list                    only print the names of the tests
     --cgroup2-view            see a host with cgroup2 on /sys/fs/cgroup
     --cgroup1-view            see a host without /sys/fs/cgroup/unified
+    --systemd-cgroup          run every container with the systemd driver, in scopes of system.slice
     --soak                    repeat what is a matter of chance ten times as often
 The last line is `SUITE <runtime>: N passed, N failed, N skipped`; the exit status is 1 if a test failed.";
 
@@ -30,6 +31,7 @@ struct Options {
     format: Format,
     list: bool,
     soak: bool,
+    systemd: bool,
     layout: Layout,
 }
 
@@ -80,6 +82,7 @@ fn parse() -> Result<Options, lexopt::Error> {
         format: Format::Text,
         list: false,
         soak: false,
+        systemd: false,
         layout: Layout::Host,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -97,6 +100,7 @@ fn parse() -> Result<Options, lexopt::Error> {
                 })?;
             }
             Long("list") => options.list = true,
+            Long("systemd-cgroup") => options.systemd = true,
             Long("soak") => options.soak = true,
             Long("cgroup2-view") => options.layout = Layout::OnlyV2,
             Long("cgroup1-view") => options.layout = Layout::OnlyV1,
@@ -143,6 +147,7 @@ fn examine(
     let reserved = sys::reserve_low_fds().map_err(|error| error.to_string())?;
     let mut suite = Suite::new(runtime, options.format).map_err(|stop| format!("{stop:?}"))?;
     suite.soak = options.soak;
+    suite.systemd = options.systemd;
     let good = suite.run(&cases);
     drop(reserved);
     Ok(if good {

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -18,6 +19,7 @@ use crate::suite::{Check, Stop, Suite};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     cgroups: Vec<PathBuf>,
+    units: Vec<String>,
     mounts: Vec<String>,
 }
 
@@ -27,9 +29,23 @@ impl Snapshot {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         Snapshot {
             cgroups: cgroups::named(tag),
+            units: units(tag),
             mounts: mounts.lines().map(str::to_owned).collect(),
         }
     }
+}
+
+/// The units of systemd's with a word in their names, where it runs.
+pub(crate) fn units(word: &str) -> Vec<String> {
+    if !Path::new("/run/systemd/system").exists() {
+        return Vec::new();
+    }
+    let pattern = format!("*{word}*");
+    let args = ["list-units", "--all", "--plain", "--no-legend", &pattern];
+    let listed = Command::new("systemctl").args(args).output();
+    let text = listed.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    let lines = text.unwrap_or_default();
+    lines.lines().map(str::to_owned).collect()
 }
 
 /// Lines of mountinfo for mounts below a directory, the innermost first.
@@ -59,6 +75,7 @@ pub(crate) fn check(before: &Snapshot, suite: &Suite) -> Check {
             .filter(|dir| !before.cgroups.contains(dir))
             .map(|dir| format!("cgroup {}", dir.display())),
     );
+    found.extend(after.units.iter().map(|unit| format!("unit {unit}")));
     found.extend(
         after
             .mounts

@@ -27,7 +27,7 @@ pub(crate) struct Scene<'s> {
     pub id: String,
     /// The bundle directory.
     pub dir: PathBuf,
-    /// `linux.cgroupsPath` of the base config.
+    /// The container's cgroup, as `linux.cgroupsPath` of the base config names it or, with systemd, its scope.
     pub cgroup: String,
     /// What is written to config.json before create and run.
     pub config: Value,
@@ -41,6 +41,8 @@ pub(crate) struct Scene<'s> {
     pub holder: Option<Holder>,
     /// A disk that the config may name.
     pub disk: Option<Disk>,
+    /// The runtime uses the systemd driver.
+    pub systemd: bool,
     /// Processes to reap at the end: we are the subreaper of detached containers.
     pids: RefCell<Vec<i32>>,
     used: Cell<bool>,
@@ -56,7 +58,7 @@ impl<'s> Scene<'s> {
         fs::create_dir(&dir)?;
         rootfs::busybox(suite, &dir.join("rootfs"))?;
         let config = config::base(&cgroup);
-        Ok(Scene {
+        let mut scene = Scene {
             suite,
             id,
             dir,
@@ -67,9 +69,25 @@ impl<'s> Scene<'s> {
             ignored: &[],
             holder: None,
             disk: None,
+            systemd: false,
             pids: RefCell::default(),
             used: Cell::new(false),
-        })
+        };
+        if suite.systemd {
+            scene.in_scope("system.slice");
+        }
+        Ok(scene)
+    }
+
+    /// Has the runtime ask systemd for the container's cgroup, in a slice; the unit's name.
+    pub(crate) fn in_scope(&mut self, slice: &str) -> String {
+        let (prefix, name) = self.id.rsplit_once('-').unwrap_or(("spec", &self.id));
+        let unit = format!("{}.scope", self.id);
+        let path = format!("{slice}:{prefix}:{name}");
+        self.cgroup = format!("/{slice}/{unit}");
+        config::set(&mut self.config, "/linux/cgroupsPath", path.into());
+        self.systemd = true;
+        unit
     }
 
     /// The runtime under test.
@@ -122,6 +140,9 @@ impl<'s> Scene<'s> {
             "--root".to_owned(),
             self.path("state").display().to_string(),
         ];
+        if self.systemd {
+            all.push("--systemd-cgroup".to_owned());
+        }
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
         Call {
             program: self.program.clone(),

@@ -57,6 +57,16 @@ pub(crate) const NEEDS_V1: &str = "needs the cgroup v1 hierarchies";
 /// The same, of the tests for cgroup2.
 pub(crate) const NEEDS_V2: &str = "needs --cgroup2-view";
 
+const OF_DIRECTORIES: &str = "is about directories that the runtime makes itself";
+
+/// Cases, or chapters, that have no meaning with --systemd-cgroup, and why.
+const WITHOUT_SYSTEMD: [(&str, &str); 4] = [
+    ("linux.cgroupsPath", OF_DIRECTORIES),
+    ("lifecycle.delete.not-others", OF_DIRECTORIES),
+    ("lifecycle.delete.not-others.cgroup", OF_DIRECTORIES),
+    ("rootless.", "runs as a user without a systemd of its own"),
+];
+
 /// The cgroup layout that a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
@@ -113,6 +123,8 @@ pub(crate) struct Suite {
     pub applets: Vec<String>,
     /// Repeat what is a matter of chance more often.
     pub soak: bool,
+    /// Every container is in a scope of systemd's.
+    pub systemd: bool,
     /// The engines that use the runtime, in their tests.
     pub engines: Engines,
     format: Format,
@@ -142,6 +154,7 @@ impl Suite {
             dir,
             applets,
             soak: false,
+            systemd: false,
             engines: Engines::default(),
             format,
             serial: AtomicUsize::new(0),
@@ -218,6 +231,12 @@ impl Suite {
             (View::V1, true) => return Err(Stop::Skip(NEEDS_V1.to_owned())),
             (View::V2, false) => return Err(Stop::Skip(NEEDS_V2.to_owned())),
             _ => {}
+        }
+        let name = case.name();
+        let meant = |word: &str| word == name || word.ends_with('.') && name.starts_with(word);
+        let senseless = WITHOUT_SYSTEMD.iter().find(|row| meant(row.0));
+        if let Some((_, why)) = senseless.filter(|_| self.systemd) {
+            return Err(Stop::Skip((*why).to_owned()));
         }
         let beside = case
             .known()

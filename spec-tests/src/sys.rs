@@ -78,6 +78,42 @@ pub(crate) fn wait4(pid: i32) -> io::Result<(ExitStatus, usize)> {
     Ok((ExitStatus::from_raw(status), kilobytes(usage.ru_maxrss)))
 }
 
+/// How many BPF programs the kernel holds. bpf(2)
+pub(crate) fn bpf_programs() -> io::Result<usize> {
+    const BPF_PROG_GET_NEXT_ID: libc::c_int = 11;
+    #[repr(C)]
+    struct Ids {
+        start: u32,
+        next: u32,
+        flags: u32,
+    }
+    let mut ids = Ids {
+        start: 0,
+        next: 0,
+        flags: 0,
+    };
+    for count in 0.. {
+        // SAFETY: `ids` lives over the call and its size is passed; the kernel writes `next` within it.
+        let found = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_PROG_GET_NEXT_ID,
+                &raw mut ids,
+                size_of::<Ids>(),
+            )
+        };
+        if found < 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::ENOENT) => Ok(count),
+                _ => Err(error),
+            };
+        }
+        ids.start = ids.next;
+    }
+    Ok(0)
+}
+
 /// Our own peak of memory, in bytes.
 pub(crate) fn own_peak() -> usize {
     // SAFETY: all zeros is a valid rusage.

@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dir::{self, Visit};
+use super::layout::memberships;
 use super::stamp::{self, Owner};
 use super::{Cgroup, Directories, Directory, Layout, Node, freezer, is_cgroup, paths, v1, v2};
 use crate::{Error, ErrorKind};
@@ -42,6 +43,34 @@ impl Cgroup {
         Ok(cgroup)
     }
 
+    /// The directory that systemd has made for a unit of ours: nobody but `init`, or nobody at all, is in it.
+    /// Marked as one that we made. What `place` says of where it is, init's own cgroup knows better.
+    pub(crate) fn adopt(
+        layout: &Layout,
+        mut place: Directory,
+        nonce: &str,
+        init: Option<i32>,
+    ) -> Result<Cgroup, Error> {
+        if let Some(init) = init {
+            place.path = in_unit(&place.path, init)?;
+        }
+        let fail =
+            |errno| Error::system(format!("cannot use cgroup {}", place.display()), errno).at(PATH);
+        let mount = dir::open_mount(&place.mount).map_err(fail)?;
+        if !is_cgroup(mount.as_fd(), &place).map_err(fail)? {
+            return Err(fail(Errno::ENODEV));
+        }
+        // Those that systemd doesn't know of.
+        if let Layout::V2(host) = layout {
+            v2::enable_controllers(mount.as_fd(), &place.path, &host.controllers);
+        }
+        let dir = dir::open(mount.as_fd(), &*place.path).map_err(fail)?;
+        stamp::set(dir.as_fd(), nonce).map_err(fail)?;
+        let owner = Owner::Ours;
+        let nodes = vec![Node { place, owner, dir }];
+        Ok(Cgroup { nodes })
+    }
+
     /// Every directory that carries `nonce`, in all hierarchies. Reads the
     /// whole tree: for when a container's record is lost.
     pub(crate) fn find(layout: &Layout, nonce: &str) -> Result<Cgroup, Error> {
@@ -63,6 +92,22 @@ impl Cgroup {
             }
         }
         Ok(Cgroup { nodes })
+    }
+}
+
+/// Where a process is in cgroup2, which must be in the unit that the path ends with.
+fn in_unit(path: &str, pid: i32) -> Result<String, Error> {
+    let text = dir::read_path(&format!("/proc/{pid}/cgroup"));
+    let text = text.map_err(|errno| Error::system("cannot read init's cgroup", errno))?;
+    let own = memberships(&text).find(|(controllers, _)| controllers.is_empty());
+    let own = own.map_or_else(|| "/".to_owned(), |(_, own)| own);
+    let unit = path.rsplit_once('/').map_or(path, |(_, unit)| unit);
+    match own.rsplit_once('/') {
+        Some((_, name)) if name == unit => Ok(own[1..].to_owned()),
+        _ => {
+            let message = format!("systemd has put init into {own}, not into {unit}");
+            Err(Error::new(ErrorKind::System, message).at(PATH))
+        }
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn is_frozen_dir(dir: BorrowedFd<'_>, place: &Directory) -> Result<bo
     match dir::read_at(dir, "cgroup.events") {
         Ok(events) if dir::keyed(&events, "frozen") == Some(1) => Ok(true),
         Ok(_) => match dir::read_at(dir, "cgroup.freeze") {
-            Err(Errno::ENOENT) => Ok(false), // before Linux 5.2
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false), // before Linux 5.2; or removed
             asked => Ok(asked?.trim() == "1"),
         },
         Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),

@@ -117,7 +117,7 @@ impl Layout {
 
 /// One line of /proc/self/cgroup: the controllers, empty for cgroup2, and the
 /// path.
-fn memberships(own: &str) -> impl Iterator<Item = (&str, String)> {
+pub(super) fn memberships(own: &str) -> impl Iterator<Item = (&str, String)> {
     // Not `lines`: a name may end with a carriage return.
     own.split('\n').filter_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);

@@ -44,7 +44,7 @@ use nix::fcntl::AT_FDCWD;
 
 pub(crate) use device_filter::program as device_program;
 pub(crate) use devices::lines as device_lines;
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, V2};
 #[cfg(any(test, feature = "_internals"))]
 pub(crate) use layout::{from_mountinfo, parse_mounts};
 pub(crate) use limits::{Facts, Missing, Version, Write, compile, difference};

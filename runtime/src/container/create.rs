@@ -4,18 +4,19 @@
 
 use super::builder::{ContainerBuilder, Rootfs};
 use super::fault::Fault;
+use super::place::{self, Place};
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
 use super::store::{Entry, Store};
 use super::{Container, check_terminal, explain_oom, first, hooks, notify, timestamp};
-use crate::cgroup::{self, Cgroup, Directories, Layout};
+use crate::cgroup::{Cgroup, Layout};
 use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Action, Facts, Listen, Plan, Request};
-use crate::resctrl::{Made, Place};
-use crate::runtime::CgroupDriver;
+use crate::resctrl::{self, Made};
 use crate::sys::{proc, socket};
+use crate::systemd::Started;
 use std::cell::OnceCell;
 use std::fs::{self, File};
 use std::io::Write;
@@ -49,13 +50,15 @@ impl ContainerBuilder {
         let store = Store::new(&self.settings.state_root);
         let (entry, _lock) = store.make(&self.id)?;
         fault.point();
+        let mut record = self.record(&prepared, &nonce()?);
         let mut undo = Undo {
             entry: &entry,
             cgroup: OnceCell::new(),
             resctrl: OnceCell::new(),
+            systemd: record.systemd.clone(),
+            nonce: record.nonce.clone(),
             armed: true,
         };
-        let mut record = self.record(&prepared, &nonce()?);
         let (id, settings) = (self.id.clone(), self.settings.clone());
         let made = (&undo.cgroup, &undo.resctrl);
         match self.launch(&prepared, &entry, &mut record, made, &fault) {
@@ -144,21 +147,10 @@ impl ContainerBuilder {
             let message = "names of sockets contain a NUL character";
             problems.push(Error::config("process.env", message));
         }
-        let layout = match self.settings.cgroups {
-            CgroupDriver::None => Layout::Absent,
-            CgroupDriver::Auto | CgroupDriver::Fs => Layout::probe().map_err(alone)?,
-        };
-        let rootless = || self.settings.rootless.unwrap_or_else(crate::host::rootless);
-        let (layout, left_out) = match &config.cgroups_path {
-            None if rootless() => layout.of_this_user(),
-            _ => (layout, Vec::new()),
-        };
-        let directories = match layout {
-            Layout::Absent => Directories(Vec::new()),
-            _ => cgroup::directories(&layout, config.cgroups_path.as_deref(), &self.id)
-                .map_err(alone)?,
-        };
+        let place = Place::find(&self.settings, &config, &self.id).map_err(alone)?;
+        let (layout, directories) = (place.layout, place.directories);
         let mut facts = crate::host::facts(&config, &layout, directories).map_err(alone)?;
+        facts.unit = place.unit;
         if self.settings.resctrl.is_some() {
             facts.resctrl.clone_from(&self.settings.resctrl);
         }
@@ -181,10 +173,10 @@ impl ContainerBuilder {
             problems.extend(found);
             Plan::default()
         });
-        if !left_out.is_empty() {
+        if !place.left_out.is_empty() {
             plan.warnings.push(format!(
                 "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
-                left_out.join(", ")
+                place.left_out.join(", ")
             ));
         }
         if self.notify.is_some() && request.notify.is_none() {
@@ -307,6 +299,7 @@ impl ContainerBuilder {
             created: timestamp(SystemTime::now()),
             nonce: nonce.to_owned(),
             cgroup: prepared.facts.cgroup_directories.clone(),
+            systemd: place::started(&self.settings, prepared.facts.unit.as_ref()),
             init: None,
             new_keyring: self.new_keyring,
             own_pid_namespace: prepared.config.makes(NamespaceKind::Pid),
@@ -318,7 +311,7 @@ impl ContainerBuilder {
                 .clone()
                 .filter(|_| prepared.request.notify.is_some()),
             resctrl: match (&prepared.config.rdt, &prepared.facts.resctrl) {
-                (Some(rdt), Some(root)) => Some(Place::probe(rdt, &self.id, root)),
+                (Some(rdt), Some(root)) => Some(resctrl::Place::probe(rdt, &self.id, root)),
                 _ => None,
             },
             steps: record::steps(&prepared.plan),
@@ -333,7 +326,7 @@ pub(super) struct Prepared {
     /// The caller keeps the terminal's master.
     pty: bool,
     config: Config,
-    layout: Layout,
+    pub(super) layout: Layout,
     facts: Facts,
     request: Request,
     pub(super) plan: Plan,
@@ -417,22 +410,22 @@ impl Watch<'_> {
     /// The steps that init, or its clone, waits for. The limits in one go: some depend on each other.
     fn cgroup_steps(&self, cgroup: &Cgroup) -> Result<()> {
         let steps = &self.prepared.plan.steps;
-        let before_clone = || {
-            steps
-                .iter()
-                .take_while(|step| !matches!(step.action, Action::Clone { .. }))
-        };
-        let writes = before_clone().filter_map(|step| match &step.action {
+        let writes = steps.iter().filter_map(|step| match &step.action {
             Action::CgroupWrite(write) => Some(write.clone()),
             _ => None,
         });
         cgroup.apply(&writes.collect::<Vec<_>>())?;
         self.fault.point();
-        for step in before_clone() {
+        let mut cloned = false;
+        for step in steps {
             let applied = match &step.action {
-                Action::CgroupDevices(rules) => cgroup.apply_devices(rules),
+                // After the clone, they are the launch's own part.
+                Action::CgroupDevices(rules) if !cloned => cgroup.apply_devices(rules),
                 Action::CgroupOwner(uid) => cgroup.give_to(*uid),
-                _ => continue,
+                action => {
+                    cloned |= matches!(action, Action::Clone { .. });
+                    continue;
+                }
             };
             applied.map_err(|error| error.at(&step.path))?;
             self.fault.point();
@@ -442,11 +435,10 @@ impl Watch<'_> {
 }
 
 impl Progress for Watch<'_> {
-    fn meanwhile(&mut self) -> Result<Option<OwnedFd>> {
+    fn meanwhile(&mut self, init: Option<i32>) -> Result<Option<OwnedFd>> {
         self.fault.point();
         if !self.record.cgroup.0.is_empty() {
-            let layout = &self.prepared.layout;
-            let cgroup = Cgroup::create(layout, &self.record.cgroup, &self.record.nonce)?;
+            let cgroup = place::make(self.id, self.prepared, self.record, init)?;
             self.record.cgroup = cgroup.directories();
             let cgroup = self.cgroup.get_or_init(|| cgroup);
             self.fault.point();
@@ -569,6 +561,8 @@ struct Undo<'a> {
     entry: &'a Entry,
     cgroup: OnceCell<Cgroup>,
     resctrl: OnceCell<Made>,
+    systemd: Option<Started>,
+    nonce: String,
     armed: bool,
 }
 
@@ -579,9 +573,11 @@ impl Drop for Undo<'_> {
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         if let Some(cgroup) = self.cgroup.get() {
+            let unit = self.systemd.as_ref();
             // What can't be undone stays recorded: `delete --force` goes on from there.
             if cgroup
                 .kill(deadline)
+                .and_then(|()| unit.map_or(Ok(()), |unit| unit.stop(&self.nonce)))
                 .and_then(|()| cgroup.remove(deadline))
                 .is_err()
             {

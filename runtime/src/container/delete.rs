@@ -104,9 +104,15 @@ fn remove(
         end(id, &proven, &cgroup, deadline)?;
     }
     fault.point();
-    if !cgroup.remove_if_empty() {
+    let unit = record.as_ref().and_then(|record| record.systemd.as_ref());
+    if unit.is_some() || !cgroup.remove_if_empty() {
         cgroup.kill(deadline)?;
         fault.point();
+        // systemd wouldn't notice the end of a unit whose directory somebody else has removed.
+        if let (Some(unit), Some(record)) = (unit, &record) {
+            unit.stop(&record.nonce)?;
+            fault.point();
+        }
         cgroup.remove(deadline)?;
     }
     fault.point();

@@ -536,7 +536,7 @@ struct Watch<'a> {
 }
 
 impl Progress for Watch<'_> {
-    fn meanwhile(&mut self) -> Result<Option<OwnedFd>> {
+    fn meanwhile(&mut self, _: Option<i32>) -> Result<Option<OwnedFd>> {
         self.fault.point();
         Ok(None)
     }

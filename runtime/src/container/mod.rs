@@ -15,6 +15,7 @@ mod judge;
 mod kill;
 mod notify;
 mod pause;
+mod place;
 mod process;
 pub(crate) mod record;
 mod start;

@@ -8,6 +8,7 @@ use crate::config::resources::SeccompAgent;
 use crate::launch::Described;
 use crate::plan::{Plan, Side};
 use crate::resctrl::Place;
+use crate::systemd::Started;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ pub(crate) struct Record {
     /// What stamps everything that is ours.
     pub(crate) nonce: String,
     pub(crate) cgroup: Directories,
+    /// Who made it, if it wasn't us.
+    pub(crate) systemd: Option<Started>,
     pub(crate) init: Option<InitId>,
     /// Its processes share a session keyring.
     pub(crate) new_keyring: bool,
@@ -132,6 +135,7 @@ impl Record {
             "created": self.created,
             "nonce": self.nonce,
             "cgroup": self.cgroup.to_json(),
+            "systemd": self.systemd.as_ref().map(|started| json!([started.unit, started.bus])),
             "init": self.init.as_ref().map(InitId::to_word),
             "newKeyring": self.new_keyring,
             "ownPidNamespace": self.own_pid_namespace,
@@ -180,6 +184,13 @@ impl Record {
             created: text("created")?,
             nonce: text("nonce")?,
             cgroup: Directories::from_json(value.get("cgroup")?)?,
+            systemd: match value.get("systemd") {
+                None | Some(Value::Null) => None,
+                Some(started) => Some(Started {
+                    unit: started.get(0)?.as_str()?.to_owned(),
+                    bus: started.get(1)?.as_str()?.to_owned(),
+                }),
+            },
             init: text("init").as_deref().and_then(InitId::from_word),
             new_keyring: value.get("newKeyring")?.as_bool()?,
             own_pid_namespace: value.get("ownPidNamespace")?.as_bool()?,
@@ -223,6 +234,10 @@ mod tests {
             created: "2026-11-21T00:00:00Z".into(),
             nonce: "n".into(),
             cgroup: Directories(Vec::new()),
+            systemd: Some(Started {
+                unit: "a.scope".into(),
+                bus: "unix:path=/b".into(),
+            }),
             init: Some(InitId {
                 pid: 7,
                 start_time: 9,
@@ -286,6 +301,7 @@ mod tests {
         let whole = record().to_json();
         for name in whole.as_object().unwrap().keys().filter(|name| {
             let later = [
+                "systemd",
                 "init",
                 "poststart",
                 "poststop",

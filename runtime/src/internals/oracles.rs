@@ -72,6 +72,18 @@ pub fn netlink(bytes: &[u8]) -> bool {
     crate::sys::netlink::read_all(bytes) > 0
 }
 
+/// What a bus says: nothing is read beyond its end.
+#[must_use]
+pub fn bus(bytes: &[u8]) -> bool {
+    crate::systemd::read_all(bytes) > 0
+}
+
+/// An annotation's value for a property of systemd's: what is taken can be sent.
+#[must_use]
+pub fn property_value(text: &str) -> bool {
+    crate::systemd::is_value(text)
+}
+
 /// Four bytes a map: where it begins on either side, how long it is, and whether its beginnings count
 /// from the highest id. Against a mark for each id that is taken.
 #[must_use]
@@ -470,6 +482,18 @@ mod tests {
     #[test]
     fn what_netlink_says_holds() {
         shake("netlink", 3000, netlink);
+    }
+
+    #[test]
+    fn what_a_bus_says_holds() {
+        shake("bus", 3000, bus);
+    }
+
+    #[test]
+    fn values_of_properties_hold() {
+        shake("property_value", 3000, |bytes| {
+            of_text(property_value, bytes)
+        });
     }
 
     #[test]

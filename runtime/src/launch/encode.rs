@@ -17,6 +17,7 @@ impl Linker<'_, '_> {
         let simple = match action {
             // The host's own, or put at the end.
             Action::CreateCgroup { .. }
+            | Action::StartUnit { .. }
             | Action::CgroupWrite(_)
             | Action::CgroupDevices(_)
             | Action::CgroupOwner(_)

@@ -55,8 +55,8 @@ impl Created {
 /// What the caller does at the points of a launch.
 pub(crate) trait Progress {
     /// Stage 1 is on its way: make the container's cgroup, with its limits, and the start socket, which is the
-    /// result. Without a `start` to come there is none.
-    fn meanwhile(&mut self) -> Result<Option<OwnedFd>>;
+    /// result. Without a `start` to come there is none. With `init`, that is cloned already, and waits for it.
+    fn meanwhile(&mut self, init: Option<i32>) -> Result<Option<OwnedFd>>;
     /// Init lives: write its identity down.
     fn started(&mut self, created: &Created) -> Result<()>;
     /// Before the host does its part of a step, or would: for fault injection.
@@ -97,7 +97,12 @@ pub(crate) fn run(
         .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
     let late = std::mem::take(&mut program.late);
     drop(program); // init's end of the control socket with it: end of file must mean what it says
-    let handed_over = hand_over(&late, around, progress);
+    // systemd is given init to put into the cgroup: it is cloned first then.
+    let by_systemd = around.plan.starts_unit();
+    let handed_over = match by_systemd {
+        true => Ok(()),
+        false => hand_over(&late, around, progress, None),
+    };
     if handed_over.is_err() {
         let _ = socket::end(around.control.as_fd()); // it is waited for, by stage 1 or by init
     }
@@ -118,6 +123,11 @@ pub(crate) fn run(
         page,
         devices: None,
     };
+    let handed_over = match by_systemd {
+        true => hand_over(&late, around, progress, Some(pid))
+            .map_err(|error| or_why_it_died(error, &created, around)),
+        false => handed_over,
+    };
     let finished = handed_over.and_then(|()| finish(&mut created, around, early, progress));
     let _ = reap(); // reaped by somebody else
     match finished {
@@ -131,8 +141,9 @@ fn hand_over(
     late: &[(u32, Late)],
     around: &Surround<'_>,
     progress: &mut dyn Progress,
+    init: Option<i32>,
 ) -> Result<()> {
-    let listener = progress.meanwhile()?;
+    let listener = progress.meanwhile(init)?;
     let mut open = Vec::with_capacity(late.len());
     for (step, late) in late {
         let opened = late.open(around.cgroup.get(), listener.as_ref());
@@ -226,10 +237,7 @@ fn finish(
     // Where children are reaped at once, an init that has failed is gone already: it counts why.
     progress
         .started(created)
-        .map_err(|error| match read_page(&created.page).errno {
-            0 => error,
-            _ => died(created, around),
-        })?;
+        .map_err(|error| or_why_it_died(error, created, around))?;
     let after_clone = around
         .plan
         .steps
@@ -241,7 +249,8 @@ fn finish(
     };
     for (index, step) in after_clone.filter(beside) {
         progress.before(index)?;
-        host_step(created.pid, around.cgroup.get(), step)?;
+        host_step(created.pid, around.cgroup.get(), step)
+            .map_err(|error| or_why_it_died(error, created, around))?;
     }
     loop {
         let deadline = Instant::now() + around.deadline;
@@ -281,6 +290,16 @@ fn finish(
             Received::EndOfFile => return Err(died(created, around)),
             _ => return Err(Error::new(ErrorKind::Timeout, "init did not answer")),
         }
+    }
+}
+
+/// What the host can't do since init is dead, its cgroup removed by systemd perhaps, is not what went wrong.
+fn or_why_it_died(error: Error, created: &Created, around: &Surround<'_>) -> Error {
+    let now = Some(Instant::now());
+    let ended = pidfd::poll_any(&[created.pidfd.as_fd()], now).is_ok_and(|ready| ready[0]);
+    match ended || read_page(&created.page).errno != 0 {
+        true => died(created, around),
+        false => error,
     }
 }
 

@@ -5,6 +5,7 @@
 use super::{Facts, Listen, Request, compile};
 use crate::cgroup::{self, Directories, Directory, Version};
 use crate::config::{Config, NamespaceKind};
+use crate::systemd::Unit;
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,6 +29,7 @@ fn facts(id: &str) -> Facts {
             controllers: controllers.map(str::to_owned).to_vec(),
         },
         cgroup_directories: Directories(vec![directory]),
+        unit: None,
         owned_by_user: Vec::new(),
         callers_own: Vec::new(),
         apparmor: true,
@@ -85,6 +87,9 @@ fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
         "legacy-mounts" => {
             on_v1(facts);
             (facts.mount_api, facts.mount_setattr, facts.clone3) = (false, false, false);
+        }
+        "systemd" => {
+            facts.unit = Unit::new(Some("machine-web.slice:pod:golden"), "golden", false).ok()
         }
         "joined-userns" => facts.owned_by_user = vec![NamespaceKind::Network],
         "no-pivot" => request.no_pivot = true,

@@ -21,6 +21,7 @@ use crate::config::attributes::{ConsoleSize, IoPriority, MemoryPolicy, Scheduler
 use crate::config::mount_options::MountOptions;
 use crate::config::resources::DeviceRule;
 use crate::config::{Hook, IdMapping, NamespaceKind, Rlimit};
+use crate::systemd::{Property, Unit};
 
 pub(crate) use order::{compile, compile_exec, default_rootfs};
 
@@ -96,6 +97,8 @@ pub(crate) struct Facts {
     pub(crate) cgroup: cgroup::Facts,
     /// The directories the container's cgroup will have.
     pub(crate) cgroup_directories: cgroup::Directories,
+    /// The unit that systemd makes it for, if it does.
+    pub(crate) unit: Option<Unit>,
     /// Namespaces joined by path that belong to the user namespace that is joined too.
     pub(crate) owned_by_user: Vec<NamespaceKind>,
     /// Namespaces joined by path that are the caller's own.
@@ -154,6 +157,11 @@ pub(crate) enum Action {
     CreateCgroup {
         directories: cgroup::Directories,
     },
+    /// With init in it, which waits meanwhile.
+    StartUnit {
+        unit: Unit,
+        properties: Vec<Property>,
+    },
     CgroupWrite(cgroup::Write),
     CgroupDevices(Vec<DeviceRule>),
     /// The container's user may make cgroups below it, and move processes there: an id of the host's.
@@ -166,7 +174,8 @@ pub(crate) enum Action {
     Descriptors,
     /// Keeps the caller's procfs at hand.
     HoldProcfs,
-    /// What depends on the cgroup comes while we are on our way: in stage 1 if init is cloned into it, else in init.
+    /// What depends on the cgroup comes while we are on our way: in stage 1 if init is cloned into it, else in init;
+    /// from systemd, init is put into it meanwhile.
     Receive,
     JoinNamespace {
         kind: NamespaceKind,
@@ -386,4 +395,12 @@ pub(crate) struct Identity {
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Does systemd put init into its cgroup? Then it must be cloned before.
+    pub(crate) fn starts_unit(&self) -> bool {
+        let starts = |step: &Step| matches!(step.action, Action::StartUnit { .. });
+        self.steps.iter().any(starts)
+    }
 }

@@ -24,9 +24,10 @@ fn joined(config: &Config, kind: NamespaceKind) -> Option<&str> {
 }
 
 /// Can clone 2 put init straight into its cgroup2 directory? clone3 can, with the host's credentials, from
-/// a cgroup namespace where both are seen.
+/// a cgroup namespace where both are seen. systemd makes one only with a process to put into it.
 pub(crate) fn born_in_cgroup(config: &Config, facts: &Facts) -> bool {
     facts.clone3
+        && facts.unit.is_none()
         && joined(config, User).is_none()
         && !joins_cgroup_first(config, facts)
         && facts

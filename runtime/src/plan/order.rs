@@ -9,6 +9,7 @@ use crate::cgroup;
 use crate::config::mount_options::attr;
 use crate::config::{Config, Mount, MountKind, NamespaceKind};
 use crate::error::Error;
+use crate::systemd;
 
 /// Collects steps for one side after the other.
 pub(crate) struct Steps {
@@ -41,8 +42,15 @@ pub(crate) fn compile(
     steps.push("process", Action::Descriptors);
     steps.side = Side::Host;
     // While stage 1 is executed and, but for cgroup2, clones init: each takes as long as the other.
-    let limits = cgroup_steps(config, facts, &mut steps);
-    problems.extend(limits.err().into_iter().flatten());
+    let by_systemd = facts.unit.is_some();
+    if !by_systemd {
+        problems.extend(
+            cgroup_steps(config, facts, &mut steps)
+                .err()
+                .into_iter()
+                .flatten(),
+        );
+    }
     if let Some(rdt) = &config.rdt {
         if facts.resctrl.is_none() {
             let message = "resctrl is not mounted on this host";
@@ -54,6 +62,15 @@ pub(crate) fn compile(
     namespaces::stage1(config, facts, &mut steps);
 
     steps.side = Side::Host;
+    // It takes a process to put into it, and init waits for that.
+    if by_systemd {
+        problems.extend(
+            cgroup_steps(config, facts, &mut steps)
+                .err()
+                .into_iter()
+                .flatten(),
+        );
+    }
     // cgroup v2, while init mounts: loading a filter takes as long as several mounts, and it comes into force at
     // once. Before READY, and before any program of the container's or its hooks'.
     if facts.cgroup.version == cgroup::Version::V2 {
@@ -152,12 +169,14 @@ fn enter(config: &Config, facts: &Facts, affinity: Option<Action>, steps: &mut S
     }
     steps.push("process", Action::Baseline);
     steps.push("process", Action::NewSession);
-    // Before anything that a limit should count, and before the cgroup namespace is made.
-    if facts
-        .cgroup_directories
-        .0
-        .iter()
-        .any(|directory| !(born_in_v2 && directory.is_v2()))
+    // Before anything that a limit should count, and before the cgroup namespace is made. In a scope init is already.
+    let in_scope = facts.unit.as_ref().is_some_and(|unit| !unit.is_slice());
+    if !in_scope
+        && facts
+            .cgroup_directories
+            .0
+            .iter()
+            .any(|directory| !(born_in_v2 && directory.is_v2()))
     {
         steps.push("linux.cgroupsPath", Action::JoinCgroup { born_in_v2 });
     }
@@ -247,7 +266,7 @@ fn late_hooks(config: &Config, steps: &mut Steps) {
 
 /// The cgroup with all its limits is there before init does anything.
 fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(), Vec<Error>> {
-    let writes = cgroup::compile(&config.resources, &facts.cgroup)?;
+    let mut writes = cgroup::compile(&config.resources, &facts.cgroup)?;
     let directories = facts.cgroup_directories.clone();
     if directories.0.is_empty() {
         if !config.resources.devices.is_empty() {
@@ -265,7 +284,16 @@ fn cgroup_steps(config: &Config, facts: &Facts, steps: &mut Steps) -> Result<(),
         }
         return Ok(());
     }
-    steps.push("linux.cgroupsPath", Action::CreateCgroup { directories });
+    let create = match &facts.unit {
+        None => Action::CreateCgroup { directories },
+        Some(unit) => {
+            systemd::agree(&mut writes);
+            let properties = systemd::properties(unit, &config.annotations, &writes)?;
+            let unit = unit.clone();
+            Action::StartUnit { unit, properties }
+        }
+    };
+    steps.push("linux.cgroupsPath", create);
     for write in writes {
         steps.push(write.config_path.clone(), Action::CgroupWrite(write));
     }

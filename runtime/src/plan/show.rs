@@ -204,6 +204,16 @@ impl fmt::Display for Action {
                 places.dedup();
                 write!(f, "create cgroup {}", places.join(" "))
             }
+            Action::StartUnit { unit, properties } => {
+                write!(
+                    f,
+                    "systemd: start {} in {}, with init",
+                    unit.name, unit.slice
+                )?;
+                properties
+                    .iter()
+                    .try_for_each(|property| write!(f, " {property}"))
+            }
             Action::CgroupWrite(write) => {
                 write!(f, "cgroup: {} = {}", write.file, write.value)?;
                 match &write.missing {

@@ -18,7 +18,7 @@ mod update;
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{ExitStatus, Process, Runtime};
+use longshore::{CgroupDriver, ExitStatus, Process, Runtime};
 pub(crate) use preserved::Preserved;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -150,6 +150,9 @@ fn runtime(invocation: &Invocation) -> Result<Runtime, Failure> {
     }
     if let Some(rootless) = rootless(invocation.get("rootless").unwrap_or("auto"))? {
         builder = builder.rootless(rootless);
+    }
+    if invocation.has("systemd-cgroup") {
+        builder = builder.cgroups(CgroupDriver::Systemd);
     }
     if let Some(point) = invocation.get("stop-at-fault-point") {
         builder = builder.stop_at_fault_point(number("stop-at-fault-point", point)?);

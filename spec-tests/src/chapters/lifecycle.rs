@@ -365,11 +365,10 @@ fn bundle_option(scene: &mut Scene<'_>) -> Check {
     scene.script("echo here");
     scene.write_config()?;
     let bundle = scene.dir.display().to_string();
-    let root = scene.path("state").display().to_string();
     scene.open_dir("elsewhere")?;
     for form in [vec!["--bundle", &bundle], vec!["-b", &bundle]] {
         let mut call = scene.call(&[]);
-        call.args = vec!["--root".to_owned(), root.clone(), "run".to_owned()];
+        call.args.push("run".to_owned());
         call.args.extend(form.iter().map(|&arg| arg.to_owned()));
         call.args.push(scene.id.clone());
         call.dir = scene.path("elsewhere");

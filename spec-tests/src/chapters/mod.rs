@@ -41,6 +41,7 @@ mod seccomp;
 mod seccomp_notify;
 mod update;
 mod update_limits;
+mod systemd;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
@@ -102,6 +103,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         events::SCENARIOS,
         cgroup2::SCENARIOS,
         rootless::SCENARIOS,
+        systemd::SCENARIOS,
     ];
     [
         properties(),
