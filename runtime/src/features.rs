@@ -58,7 +58,7 @@ fn object() -> Value {
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
-            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "org.opencontainers.runc.checkpoint.enabled": "true",
         },
     })
 }

@@ -133,6 +133,7 @@ impl<'s> Scene<'s> {
             env: Vec::new(),
             stdin: None,
             stdout: None,
+            stderr: None,
         }
     }
 

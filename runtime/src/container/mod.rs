@@ -4,6 +4,7 @@
 mod agent;
 mod builder;
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod edits;
@@ -16,6 +17,7 @@ mod notify;
 mod pause;
 mod process;
 pub(crate) mod record;
+mod restore;
 mod start;
 mod state;
 mod stdio;
@@ -24,9 +26,11 @@ mod time;
 
 pub use builder::ContainerBuilder;
 pub use check::{Problem, Severity};
+pub use checkpoint::Checkpoint;
 pub use exec::{Exec, Executed};
 pub use notify::Notifications;
 pub use process::{ExitStatus, Process};
+pub use restore::Restore;
 pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
 pub use time::timestamp;

@@ -6,6 +6,7 @@ mod baseline;
 mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
+mod checkpoint;
 mod console;
 mod debian;
 mod defects;
@@ -94,6 +95,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         exec_stdio::SCENARIOS,
         features::SCENARIOS,
         pause::SCENARIOS,
+        checkpoint::SCENARIOS,
         rootless::SCENARIOS,
     ];
     [
