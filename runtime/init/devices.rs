@@ -147,6 +147,23 @@ impl Init<'_> {
         sys::attach(tree.fd(), target.fd()).refused(Detail::Attach)
     }
 
+    pub(crate) fn own_null_device(&mut self) -> Outcome {
+        let null = |fd| sys::stat(fd).is_ok_and(|stat| stat.is_char() && stat.rdev == makedev(1, 3));
+        if !(0..3).any(|stdio| null(Fd(stdio))) {
+            return Ok(());
+        }
+        let flags = sys::O_RDWR | sys::O_NOCTTY | sys::o::NOFOLLOW;
+        let Ok(own) = sys::openat(self.root()?, b"dev/null\0", flags, 0) else {
+            return Ok(());
+        };
+        if null(own.fd()) {
+            for stdio in (0..3).map(Fd).filter(|stdio| null(*stdio)) {
+                sys::dup_to(own.fd(), stdio)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn new_session(&mut self) -> Outcome {
         Ok(sys::setsid()?)
     }

@@ -432,6 +432,9 @@ operations! {
     60 NetlinkSocket {}
     /// The program gets these too, and what is in front of its own pid.
     61 Environment { entries: Vec<Text<'a>>, own_pid: Option<Text<'a>> }
+    /// The host's null device is of a mount that the container can't see, and what it can't see no checkpoint can
+    /// name. Without a null device of its own it keeps the host's.
+    62 OwnNullDevice {}
     /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
     48 Receive { numbers: Vec<u32> }
 }

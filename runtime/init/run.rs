@@ -322,6 +322,7 @@ impl<'p> Init<'p> {
             Op::MemoryPolicy { mode, nodes } => Ok(sys::set_memory_policy(*mode, nodes)?),
             Op::Personality { persona } => Ok(sys::personality(*persona)?),
             Op::ControllingTerminal {} => self.controlling_terminal(),
+            Op::OwnNullDevice {} => self.own_null_device(),
             Op::NewSession {} => self.new_session(),
             Op::EnsureDirectory { path } => self.ensure_directory(*path),
             Op::HoldProcfs {} => Ok(self.proc().map(drop)?),

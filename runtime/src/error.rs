@@ -31,6 +31,8 @@ pub enum ErrorKind {
     Died,
     /// What is stored for the container can't be read.
     DamagedState,
+    /// CRIU could not take or restore a checkpoint.
+    Criu,
     /// The kernel refused a step.
     System,
 }
@@ -54,6 +56,7 @@ impl ErrorKind {
             ErrorKind::Timeout => "timeout",
             ErrorKind::Died => "died",
             ErrorKind::DamagedState => "damaged-state",
+            ErrorKind::Criu => "criu",
             ErrorKind::System => "system",
         }
     }

@@ -59,7 +59,7 @@ fn object() -> Value {
         },
         "annotations": {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
-            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "org.opencontainers.runc.checkpoint.enabled": "true",
         },
         // What engines should let only those set who may do anything on the host.
         "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],

@@ -28,6 +28,7 @@
 extern crate alloc;
 
 mod cgroup;
+mod checkpoint;
 mod config;
 mod container;
 mod error;
@@ -53,9 +54,11 @@ mod terminal;
 #[allow(dead_code)] // each side uses its half
 mod wire;
 
+pub use checkpoint::{CgroupsMode, CriuOptions};
 pub use container::{
-    Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus, Notifications, Pipes,
-    Problem, Process, Severity, State, Status, Stdio, Update, timestamp,
+    Checkpoint, Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus,
+    Notifications, Pipes, Problem, Process, Restore, Severity, State, Status, Stdio, Update,
+    timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;

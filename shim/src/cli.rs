@@ -121,6 +121,40 @@ const PRESERVE: Flag = option(
     "pass N more file descriptors, from 3 on",
 );
 
+const DETACH: Flag = switch("detach", Some('d'), "do not wait");
+const NO_SUBREAPER: Flag = switch("no-subreaper", None, "do not adopt the container's orphans");
+
+const IMAGE_PATH: Flag = option(
+    "image-path",
+    None,
+    "DIR",
+    "directory of the images (default: ./checkpoint)",
+);
+const WORK_PATH: Flag = option(
+    "work-path",
+    None,
+    "DIR",
+    "directory of CRIU's log (default: the image path)",
+);
+const TCP_ESTABLISHED: Flag = switch("tcp-established", None, "TCP connections too");
+const EXT_UNIX_SK: Flag = switch("ext-unix-sk", None, "Unix sockets to outside too");
+const SHELL_JOB: Flag = switch("shell-job", None, "a terminal from outside too");
+const FILE_LOCKS: Flag = switch("file-locks", None, "file locks too");
+const LAZY_PAGES: Flag = switch("lazy-pages", None, "fetch memory as it is used");
+const AUTO_DEDUP: Flag = switch("auto-dedup", None, "keep each page of memory in one image only");
+const CGROUPS_MODE: Flag = option(
+    "manage-cgroups-mode",
+    None,
+    "MODE",
+    "soft, full, strict or ignore (default: soft)",
+);
+const EMPTY_NAMESPACE: Flag = option(
+    "empty-ns",
+    None,
+    "KIND",
+    "leave the content of namespaces of this kind out: network, which always is",
+);
+
 const COMMANDS: &[Command] = &[
     Command {
         name: "check",
@@ -128,6 +162,51 @@ const COMMANDS: &[Command] = &[
         count: (0, 0),
         help: "print all that is wrong with a config.json",
         flags: &[BUNDLE, TEXT_OR_JSON],
+        verbatim: false,
+    },
+    Command {
+        name: "checkpoint",
+        arguments: "ID",
+        count: (1, 1),
+        help: "write a running container down, with CRIU",
+        flags: &[
+            IMAGE_PATH,
+            WORK_PATH,
+            option(
+                "parent-path",
+                None,
+                "DIR",
+                "images of a pre-dump to build on, relative to the image path",
+            ),
+            switch("leave-running", None, "let the container go on"),
+            TCP_ESTABLISHED,
+            switch(
+                "tcp-skip-in-flight",
+                None,
+                "leave out TCP connections that are being made",
+            ),
+            switch("link-remap", None, "give files without a name one"),
+            EXT_UNIX_SK,
+            SHELL_JOB,
+            LAZY_PAGES,
+            option(
+                "status-fd",
+                None,
+                "FD",
+                "descriptor that gets a NUL byte when lazy pages can be asked for",
+            ),
+            option(
+                "page-server",
+                None,
+                "ADDRESS:PORT",
+                "send memory to CRIU's page server there",
+            ),
+            FILE_LOCKS,
+            switch("pre-dump", None, "write memory only, and let the container go on"),
+            CGROUPS_MODE,
+            EMPTY_NAMESPACE,
+            AUTO_DEDUP,
+        ],
         verbatim: false,
     },
     Command {
@@ -304,6 +383,44 @@ const COMMANDS: &[Command] = &[
         verbatim: true,
     },
     Command {
+        name: "restore",
+        arguments: "ID",
+        count: (1, 1),
+        help: "run a container on from its checkpoint",
+        flags: &[
+            BUNDLE,
+            CONSOLE,
+            PID_FILE,
+            IMAGE_PATH,
+            WORK_PATH,
+            TCP_ESTABLISHED,
+            switch("tcp-close", None, "bring TCP connections back closed"),
+            EXT_UNIX_SK,
+            SHELL_JOB,
+            FILE_LOCKS,
+            CGROUPS_MODE,
+            DETACH,
+            NO_SUBREAPER,
+            NO_PIVOT,
+            EMPTY_NAMESPACE,
+            AUTO_DEDUP,
+            LAZY_PAGES,
+            option(
+                "lsm-profile",
+                None,
+                "TYPE:NAME",
+                "profile instead of the processes' own (apparmor or selinux)",
+            ),
+            option(
+                "lsm-mount-context",
+                None,
+                "CONTEXT",
+                "SELinux context of the mounts",
+            ),
+        ],
+        verbatim: false,
+    },
+    Command {
         name: "resume",
         arguments: "ID",
         count: (1, 1),
@@ -323,13 +440,13 @@ const COMMANDS: &[Command] = &[
             NO_PIVOT,
             NO_KEYRING,
             PRESERVE,
-            switch("detach", Some('d'), "do not wait"),
+            DETACH,
             switch(
                 "keep",
                 None,
                 "do not delete the container when it has ended",
             ),
-            switch("no-subreaper", None, "do not adopt the container's orphans"),
+            NO_SUBREAPER,
         ],
         verbatim: false,
     },

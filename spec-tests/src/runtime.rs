@@ -44,6 +44,8 @@ pub(crate) struct Call {
     pub stdin: Option<OwnedFd>,
     /// Where output goes instead of a file, for the tests of stdio wiring.
     pub stdout: Option<OwnedFd>,
+    /// The same of errors.
+    pub stderr: Option<OwnedFd>,
 }
 
 /// A call that is under way.
@@ -107,7 +109,11 @@ impl Call {
             .current_dir(&self.dir)
             .envs(self.env.iter().copied());
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
-        command.stdout(stdout).stderr(File::create_new(&err)?);
+        let stderr = match self.stderr {
+            Some(fd) => Stdio::from(fd),
+            None => Stdio::from(File::create_new(&err)?),
+        };
+        command.stdout(stdout).stderr(stderr);
         sys::pass_fds(&mut command, &self.fds)?;
         sys::ignore_only(&mut command, self.ignored);
         let child = command.spawn()?;

@@ -154,6 +154,7 @@ impl<'s> Scene<'s> {
             env: Vec::new(),
             stdin: None,
             stdout: None,
+            stderr: None,
         }
     }
 

@@ -84,9 +84,8 @@ impl Cgroup {
 
     /// Only what freezing goes by: for those who ask for a state, which must be quick.
     pub(crate) fn open_freezer(dirs: &Directories, nonce: &str) -> Result<Cgroup, Error> {
-        let freezer = dirs.0.iter().find(|place| place.controls("freezer"));
-        let place = freezer.or_else(|| dirs.0.iter().find(|place| place.is_v2()));
-        Cgroup::open(&Directories(place.cloned().into_iter().collect()), nonce)
+        let place = dirs.freezer().cloned().into_iter().collect();
+        Cgroup::open(&Directories(place), nonce)
     }
 
     /// What to keep in the record: the directories, with those that were
@@ -207,6 +206,21 @@ impl Cgroup {
         };
         dir::open_for_write(node.dir(), file)
             .map_err(|errno| node.error(&format!("cannot open {file} of"), errno))
+    }
+
+    /// Moves a process of one thread into it, which is not ours to write for itself.
+    pub(crate) fn add(&self, pid: i32) -> Result<(), Error> {
+        for (index, node) in self.nodes.iter().enumerate() {
+            let file = self.join_file(index)?;
+            dir::write_value(&file, &pid.to_string())
+                .map_err(|errno| node.error("cannot join", errno))?;
+        }
+        Ok(())
+    }
+
+    /// cgroup2 alone, no v1 hierarchy.
+    pub(crate) fn is_pure_v2(&self) -> bool {
+        self.pure_v2().is_some()
     }
 
     /// For CLONE_INTO_CGROUP, which knows cgroup2 only, beside v1 hierarchies too.

@@ -88,6 +88,19 @@ impl Directory {
 }
 
 impl Directories {
+    /// Where cgroup2 is mounted, on a host that has nothing else.
+    pub(crate) fn pure_v2_mount(&self) -> Option<&str> {
+        let only = self.0.first().filter(|_| self.0.len() == 1);
+        only.filter(|place| place.is_v2())
+            .map(|place| place.mount.as_str())
+    }
+
+    /// What freezing goes by.
+    pub(crate) fn freezer(&self) -> Option<&Directory> {
+        let freezer = self.0.iter().find(|place| place.controls("freezer"));
+        freezer.or_else(|| self.0.iter().find(|place| place.is_v2()))
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         let entry = |d: &Directory| json!({"controllers": d.controllers, "mount": d.mount, "path": d.path, "existing": d.existing});
         self.0.iter().map(entry).collect()

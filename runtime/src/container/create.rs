@@ -45,6 +45,14 @@ impl ContainerBuilder {
     /// # Errors
     /// Names the property of config.json that can't be had. Nothing is left behind.
     pub fn create(self) -> Result<Container> {
+        self.establish(Self::launch)
+    }
+
+    /// A container, by whatever sets its processes up; undone unless that succeeds.
+    pub(super) fn establish(
+        self,
+        set_up: impl FnOnce(Self, &mut Watch<'_>) -> Result<Container>,
+    ) -> Result<Container> {
         let prepared = self.prepare()?;
         let fault = Fault::new(self.settings.stop_at);
         let store = Store::new(&self.settings.state_root);
@@ -60,8 +68,16 @@ impl ContainerBuilder {
             armed: true,
         };
         let (id, settings) = (self.id.clone(), self.settings.clone());
-        let made = (&undo.cgroup, &undo.resctrl);
-        match self.launch(&prepared, &entry, &mut record, made, &fault) {
+        let mut watch = Watch {
+            id: &id,
+            entry: &entry,
+            prepared: &prepared,
+            cgroup: &undo.cgroup,
+            resctrl: &undo.resctrl,
+            record: &mut record,
+            fault: &fault,
+        };
+        match set_up(self, &mut watch) {
             Ok(mut container) => {
                 undo.armed = false;
                 container.created = Some(record);
@@ -216,22 +232,9 @@ impl ContainerBuilder {
             .map_err(|_| Error::config("mounts (notify)", "the state root is not UTF-8"))
     }
 
-    fn launch(
-        self,
-        prepared: &Prepared,
-        entry: &Entry,
-        record: &mut Record,
-        (cgroup, resctrl): (&OnceCell<Cgroup>, &OnceCell<Made>),
-        fault: &Fault,
-    ) -> Result<Container> {
-        // Written ahead: from here on `delete --force` can finish what we leave.
-        entry.write_nonce(&record.nonce)?;
-        entry.write_intent(record)?;
-        fault.point();
-        if record.notify_socket.is_some() {
-            entry.make_notify_directory()?;
-            fault.point();
-        }
+    fn launch(self, watch: &mut Watch<'_>) -> Result<Container> {
+        let prepared = watch.prepared;
+        watch.write_ahead()?;
         let (host_control, init_control) = socket_pair()?;
         let (terminal, console) = terminal_sockets(prepared.pty)?;
         let (streams, pipes) = open_stdio(self.stdio)?;
@@ -247,8 +250,8 @@ impl ContainerBuilder {
             console: console.as_ref().or(self.console.as_ref()).map(AsFd::as_fd),
             program: self.program.as_ref().map(AsFd::as_fd),
             control: init_control,
-            hook_state: &|status| hooks::state(&self.id, record, status),
-            stop_at_steps: fault.stop_at.is_some(),
+            hook_state: &|status| hooks::state(&self.id, watch.record, status),
+            stop_at_steps: watch.fault.stop_at.is_some(),
         })?;
         drop((streams, console));
         let around = Surround {
@@ -256,28 +259,19 @@ impl ContainerBuilder {
             bundle: &prepared.request.bundle,
             state_root: &self.settings.state_root,
             privileged: prepared.facts.privileged,
-            cgroup,
+            cgroup: watch.cgroup,
             control: host_control,
             deadline: launch::SETUP_DEADLINE,
         };
-        let mut watch = Watch {
-            id: &self.id,
-            entry,
-            prepared,
-            cgroup,
-            resctrl,
-            record,
-            fault,
-        };
-        let created = launch::run(program, &around, &mut watch)
-            .map_err(|error| explain_oom(error, cgroup.get()))?;
+        let created = launch::run(program, &around, watch)
+            .map_err(|error| explain_oom(error, around.cgroup.get()))?;
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
         let finished = terminal.and_then(|terminal| {
-            finish(self.pid_file.as_deref(), &created, &around, &mut watch)?;
+            finish(self.pid_file.as_deref(), &created, &around, watch)?;
             Ok(terminal)
         });
         let terminal = finished.map_err(|error| created.undo(error))?;
-        let init = record.init.clone().map(|id| (id, created.pidfd));
+        let init = watch.record.init.clone().map(|id| (id, created.pidfd));
         Ok(Container {
             settings: self.settings,
             id: self.id,
@@ -325,7 +319,7 @@ pub(super) struct Prepared {
     json: Vec<u8>,
     /// The caller keeps the terminal's master.
     pty: bool,
-    config: Config,
+    pub(super) config: Config,
     pub(super) layout: Layout,
     facts: Facts,
     request: Request,
@@ -396,17 +390,67 @@ pub(super) fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
 }
 
 /// Writes down what happens while init is set up.
-struct Watch<'a> {
-    id: &'a str,
-    entry: &'a Entry,
-    prepared: &'a Prepared,
-    cgroup: &'a OnceCell<Cgroup>,
+pub(super) struct Watch<'a> {
+    pub(super) id: &'a str,
+    pub(super) entry: &'a Entry,
+    pub(super) prepared: &'a Prepared,
+    pub(super) cgroup: &'a OnceCell<Cgroup>,
     resctrl: &'a OnceCell<Made>,
-    record: &'a mut Record,
-    fault: &'a Fault,
+    pub(super) record: &'a mut Record,
+    pub(super) fault: &'a Fault,
 }
 
 impl Watch<'_> {
+    /// From here on `delete --force` can finish what we leave.
+    pub(super) fn write_ahead(&self) -> Result<()> {
+        self.entry.write_nonce(&self.record.nonce)?;
+        self.entry.write_intent(self.record)?;
+        self.fault.point();
+        if self.record.notify_socket.is_some() {
+            self.entry.make_notify_directory()?;
+            self.fault.point();
+        }
+        Ok(())
+    }
+
+    /// Init is known: this process, and no later one with its number.
+    pub(super) fn note_init(&mut self, pid: i32) -> Result<()> {
+        let stat = proc::stat(pid)
+            .ok_or_else(|| Error::new(ErrorKind::Died, "init died as soon as it was cloned"))?;
+        let init = InitId {
+            pid,
+            start_time: stat.start_time,
+            boot_id: proc::boot_id().to_owned(),
+        };
+        self.entry.write_init(&init)?;
+        self.record.init = Some(init);
+        self.fault.point();
+        if let Some(place) = &self.record.resctrl {
+            place.join(pid)?;
+            self.fault.point();
+        }
+        let complete = Record {
+            complete: true,
+            ..self.record.clone()
+        };
+        self.entry.prepare(&complete)?;
+        self.entry.write_config(&self.prepared.json)?;
+        self.fault.point();
+        Ok(())
+    }
+
+    /// The prepared record takes its place: everybody sees the container.
+    pub(super) fn complete(&mut self, pid: i32, pid_file: Option<&Path>) -> Result<()> {
+        if let Some(path) = pid_file {
+            write_pid_file(path, pid)?;
+        }
+        self.fault.point();
+        self.record.complete = true;
+        self.entry.complete()?;
+        self.fault.point();
+        Ok(())
+    }
+
     /// The steps that init, or its clone, waits for. The limits in one go: some depend on each other.
     fn cgroup_steps(&self, cgroup: &Cgroup) -> Result<()> {
         let steps = &self.prepared.plan.steps;
@@ -454,28 +498,7 @@ impl Progress for Watch<'_> {
     }
 
     fn started(&mut self, created: &Created) -> Result<()> {
-        let stat = proc::stat(created.pid)
-            .ok_or_else(|| Error::new(ErrorKind::Died, "init died as soon as it was cloned"))?;
-        let init = InitId {
-            pid: created.pid,
-            start_time: stat.start_time,
-            boot_id: proc::boot_id().to_owned(),
-        };
-        self.entry.write_init(&init)?;
-        self.record.init = Some(init);
-        self.fault.point();
-        if let Some(place) = &self.record.resctrl {
-            place.join(created.pid)?;
-            self.fault.point();
-        }
-        let complete = Record {
-            complete: true,
-            ..self.record.clone()
-        };
-        self.entry.prepare(&complete)?;
-        self.entry.write_config(&self.prepared.json)?;
-        self.fault.point();
-        Ok(())
+        self.note_init(created.pid)
     }
 
     fn before(&mut self, _: usize) -> Result<()> {
@@ -502,13 +525,7 @@ fn finish(
     around: &Surround<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    if let Some(path) = pid_file {
-        write_pid_file(path, created.pid)?;
-    }
-    watch.fault.point();
-    watch.record.complete = true;
-    watch.entry.complete()?;
-    watch.fault.point();
+    watch.complete(created.pid, pid_file)?;
     launch::commit(around.control.as_fd())?;
     watch.fault.point();
     Ok(())

@@ -4,6 +4,7 @@
 mod agent;
 mod builder;
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod edits;
@@ -18,6 +19,7 @@ mod pause;
 mod place;
 mod process;
 pub(crate) mod record;
+mod restore;
 mod start;
 mod state;
 mod stdio;
@@ -27,10 +29,12 @@ mod update;
 
 pub use builder::ContainerBuilder;
 pub use check::{Problem, Severity};
+pub use checkpoint::Checkpoint;
 pub use events::{Event, Events};
 pub use exec::{Exec, Executed};
 pub use notify::Notifications;
 pub use process::{ExitStatus, Process};
+pub use restore::Restore;
 pub use state::{State, Status};
 pub use stdio::{Pipes, Stdio};
 pub use time::timestamp;

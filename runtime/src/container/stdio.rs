@@ -105,7 +105,7 @@ impl Stdio {
     }
 }
 
-fn null() -> Result<Stream> {
+pub(super) fn null() -> Result<Stream> {
     let file = File::options().read(true).write(true).open("/dev/null");
     file.map(|file| Stream::Opened(file.into()))
         .map_err(|error| Error::system("cannot open /dev/null", error))

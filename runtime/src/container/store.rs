@@ -428,6 +428,11 @@ impl Entry {
         }
     }
 
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A full backlog is still somebody listening.
     pub(crate) fn is_listening(&self) -> Result<bool> {
         match self.connect_start_socket() {

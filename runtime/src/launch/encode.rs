@@ -252,6 +252,7 @@ impl Linker<'_, '_> {
                 }
             }
             Action::ControllingTerminal => Op::ControllingTerminal {},
+            Action::OwnNullDevice => Op::OwnNullDevice {},
             Action::EnsureDirectory(path) => {
                 return self.path_op(step, path, |path| Op::EnsureDirectory { path });
             }

@@ -263,6 +263,8 @@ pub(crate) enum Action {
         size: Option<ConsoleSize>,
     },
     ControllingTerminal,
+    /// Where stdio is the host's null device.
+    OwnNullDevice,
     EnsureDirectory(String),
     RootReadonly {
         new_api: bool,

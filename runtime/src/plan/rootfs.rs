@@ -568,6 +568,8 @@ pub(crate) fn terminal(config: &Config, request: &Request, steps: &mut Steps) {
         let size = config.process.console_size;
         steps.push("process.terminal", Action::Console { uid, mount, size });
         steps.push("process.terminal", Action::ControllingTerminal);
+    } else if config.namespace(NamespaceKind::Mount).is_some() {
+        steps.push("process", Action::OwnNullDevice);
     }
 }
 

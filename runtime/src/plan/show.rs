@@ -392,6 +392,7 @@ impl fmt::Display for Action {
                 write!(f, ", send its master to the console socket")
             }
             Action::ControllingTerminal => write!(f, "make it the controlling terminal"),
+            Action::OwnNullDevice => write!(f, "/dev/null in place of the host's"),
             Action::EnsureDirectory(path) => write!(f, "make directory {path} unless it is there"),
             Action::RootReadonly { .. } => write!(f, "make the root filesystem read-only"),
             Action::ReadonlyPath { path, .. } => write!(f, "make {path} read-only"),

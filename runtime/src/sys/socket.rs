@@ -47,6 +47,12 @@ pub(crate) fn send(
     .map(drop)
 }
 
+/// Sends one message without descriptors.
+pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
+    let slices = [IoSlice::new(bytes)];
+    sendmsg::<()>(socket.as_raw_fd(), &slices, &[], MsgFlags::MSG_NOSIGNAL, None).map(drop)
+}
+
 /// Connects to a listening stream socket, whatever the length of its path; no call on it takes longer than
 /// `deadline`. unix(7)
 pub(crate) fn connect_stream(path: &str, deadline: Duration) -> Result<OwnedFd, Errno> {

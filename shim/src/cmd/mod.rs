@@ -1,6 +1,7 @@
 //! The commands: typed options, one library call, output.
 
 mod check;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -77,7 +78,11 @@ pub(crate) fn preserved(invocation: &Invocation) -> Result<Preserved, Failure> {
         .map_or(Ok(0), |text| number("preserve-fds", text))?;
     // Sockets are for a container's first program alone: `exec` counts from 3.
     let activated = ["create", "run", "plan"].contains(&invocation.command);
-    Preserved::take(activated, count)
+    let preserved = Preserved::take(activated, count)?;
+    match invocation.get("status-fd") {
+        Some(text) => preserved.with_status(number("status-fd", text)?),
+        None => Ok(preserved),
+    }
 }
 
 /// A socket of the engine's that gets the terminal.
@@ -125,6 +130,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
     let runtime = runtime(invocation)?;
     match invocation.command {
         "check" => check::check(&runtime, invocation),
+        "checkpoint" => checkpoint::checkpoint(&runtime, invocation, log, preserved.status),
         "create" => create::create(&runtime, invocation, log, preserved),
         "run" => create::run(&runtime, invocation, log, preserved),
         "exec" => exec::exec(&runtime, invocation, log, preserved),
@@ -133,6 +139,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "list" => list::list(&runtime, invocation, log),
         "pause" => pause::pause(&runtime, invocation),
         "ps" => pause::ps(&runtime, invocation),
+        "restore" => checkpoint::restore(&runtime, invocation, log),
         "resume" => pause::resume(&runtime, invocation),
         "plan" => plan::plan(&runtime, invocation, log, preserved),
         "events" => events::events(&runtime, invocation),

@@ -14,6 +14,8 @@ pub(crate) struct Preserved {
     pub(super) listening: Vec<OwnedFd>,
     pub(super) names: Option<String>,
     pub(super) others: Vec<OwnedFd>,
+    /// Of `--status-fd`.
+    pub(super) status: Option<OwnedFd>,
 }
 
 impl Preserved {
@@ -41,7 +43,17 @@ impl Preserved {
             listening: sockets.map(copy).collect::<Result<_, _>>()?,
             names: std::env::var("LISTEN_FDNAMES").ok(),
             others: others.map(copy).collect::<Result<_, _>>()?,
+            status: None,
         })
+    }
+
+    /// The caller's descriptor that is told when lazy pages can be asked for.
+    pub(super) fn with_status(mut self, fd: u32) -> Result<Preserved, Failure> {
+        let copy = duplicate(fd);
+        self.status = Some(copy.map_err(|errno| {
+            Failure::plain(format!("invalid value {fd} for --status-fd: {errno}"))
+        })?);
+        Ok(self)
     }
 }
 

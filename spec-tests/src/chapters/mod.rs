@@ -7,6 +7,7 @@ mod cgroup2;
 mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
+mod checkpoint;
 mod console;
 mod debian;
 mod defects;
@@ -102,6 +103,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         update::SCENARIOS,
         events::SCENARIOS,
         cgroup2::SCENARIOS,
+        checkpoint::SCENARIOS,
         rootless::SCENARIOS,
         systemd::SCENARIOS,
     ];

@@ -89,6 +89,7 @@ impl Case for Row {
             env: Vec::new(),
             stdin: None,
             stdout: None,
+            stderr: None,
         };
         let ran = call.spawn()?.wait(LIMIT)?;
         let seen = ran.stdout.replace('\r', "");

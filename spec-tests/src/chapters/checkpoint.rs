@@ -1,0 +1,559 @@
+//! De facto: `checkpoint` and `restore`, by CRIU. Where CRIU can't work (newer kernels than it knows) a VM has it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::console::Terminal;
+use crate::cgroups;
+use crate::config::{mount, push, set};
+use crate::property::{Scenario, scenario};
+use crate::runtime::Ran;
+use crate::scene::{Scene, until};
+use crate::suite::{Check, Stop, View, ensure};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("checkpoint.goes-on-where-it-was", goes_on),
+    scenario("checkpoint.ends-the-container", ends),
+    scenario("checkpoint.leave-running", leave_running),
+    scenario("checkpoint.pre-dump", pre_dump),
+    scenario("checkpoint.twice", twice),
+    scenario("checkpoint.tcp-established", tcp)
+        .deviates(&[("runc", "the restored network namespace has its lo down")]),
+    scenario("checkpoint.failure-leaves-it-running", failure),
+    scenario("checkpoint.bind-mounts", binds),
+    scenario("checkpoint.masked-paths", masks),
+    scenario("checkpoint.terminal", terminal),
+    scenario("checkpoint.pipes", pipes),
+    scenario("checkpoint.null-stdio", null_stdio),
+    scenario("checkpoint.limits", limits),
+    scenario("checkpoint.device-rules", device_rules),
+    scenario("checkpoint.another-id", another_id)
+        .on(View::V2)
+        .deviates(&[("runc", "1.1 restores into the cgroup of the dumped container")]),
+    scenario("checkpoint.host-cgroup2-as-it-was", host_cgroups)
+        .on(View::V2)
+        .deviates(&[("runc", "CRIU's own mount of cgroup2 takes the host's options")]),
+    scenario("checkpoint.network-namespace-by-path", network_by_path),
+    scenario("checkpoint.hooks", hooks),
+    scenario("checkpoint.work-path", work_path),
+    scenario("checkpoint.created-is-refused", created),
+    scenario("checkpoint.stopped-is-refused", stopped),
+    scenario("checkpoint.paused", paused),
+    scenario("checkpoint.parent-path-is-checked", parent_path),
+    scenario("restore.exec-and-kill", exec_and_kill),
+    scenario("restore.foreground", foreground),
+    scenario("restore.without-images", without_images),
+    scenario("restore.damaged-image", damaged),
+    scenario("restore.id-that-exists", existing_id),
+];
+
+/// Counts from 1 in a variable of its own, and says how far it is.
+const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
+    while :; do i=$((i+1)); echo $i > /tmp/count.new; mv /tmp/count.new /tmp/count; usleep 20000; done";
+
+/// Is there a CRIU that works with this kernel?
+fn criu(scene: &mut Scene<'_>) -> Check {
+    let elsewhere = |why: String| Err(Stop::Skip(format!("{why}; a VM has one that does")));
+    match Command::new("criu").arg("check").output() {
+        Err(_) => return elsewhere("no CRIU here".to_owned()),
+        Ok(ran) if !ran.status.success() => {
+            let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+            let last = words.lines().rev().find(|line| line.contains("Error"));
+            return elsewhere(format!("criu check: {}", last.unwrap_or("failed")));
+        }
+        Ok(_) => {}
+    }
+    if scene.runtime().name == "crun" && !crun_can() {
+        return Err(Stop::Skip("this crun was built without CRIU".to_owned()));
+    }
+    Ok(())
+}
+
+fn crun_can() -> bool {
+    let version = Command::new("crun").arg("--version").output();
+    version.is_ok_and(|ran| String::from_utf8_lossy(&ran.stdout).contains("+CRIU"))
+}
+
+fn count(scene: &Scene<'_>) -> u64 {
+    let text = fs::read_to_string(scene.path("rootfs/tmp/count")).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+fn counts_past(scene: &Scene<'_>, number: u64) -> Check {
+    until(|| count(scene) > number, &format!("a count above {number}"))
+}
+
+/// A container that counts, and has begun.
+fn counting(scene: &mut Scene<'_>) -> Check<i32> {
+    criu(scene)?;
+    scene.script(COUNTER);
+    let pid = scene.start()?;
+    counts_past(scene, 3)?;
+    Ok(pid)
+}
+
+fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
+    let images = scene.path("images").display().to_string();
+    let mut args = vec!["checkpoint", "--image-path", &images];
+    args.extend(more);
+    args.push(&scene.id);
+    Ok(scene.call(&args).run()?)
+}
+
+fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
+    let images = scene.path("images").display().to_string();
+    let pid_file = scene.path("pid").display().to_string();
+    let mut args = vec!["restore", "--detach", "--image-path", &images, "--pid-file", &pid_file];
+    args.extend(more);
+    args.push(&scene.id);
+    let _ = fs::remove_file(&pid_file); // of the container that was checkpointed
+    scene.finish_create(scene.call(&args))
+}
+
+fn restore(scene: &Scene<'_>, more: &[&str]) -> Check<i32> {
+    try_restore(scene, more)?.must()?;
+    let pid = fs::read_to_string(scene.path("pid"))?;
+    pid.parse()
+        .map_err(|_| Stop::Fail(format!("pid file: {pid:?}")))
+}
+
+/// Away and back, while nothing else happened: it counts on from where it was.
+fn goes_on(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    for name in ["inventory.img", "descriptors.json", "dump.log"] {
+        ensure!(scene.path("images").join(name).is_file(), "no {name}");
+    }
+    let before = count(scene);
+    fs::remove_file(scene.path("rootfs/tmp/count"))?;
+    let pid = restore(scene, &[])?;
+    counts_past(scene, before)?;
+    scene.must_be("running")?;
+    ensure!(scene.state()?["pid"] == json!(pid), "another pid than in the pid file");
+    ensure!(scene.path("images/restore.log").is_file(), "no restore.log");
+    scene.call(&["delete", "--force", &scene.id]).run()?.must()?;
+    scene.leaves_nothing()
+}
+
+/// Without being told otherwise, and its poststop hooks run.
+fn ends(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    let hook = scene.executable("hook", "#!/bin/sh\ntouch \"$0.ran\"\n")?;
+    push(&mut scene.config, "/hooks/poststop", json!({ "path": hook }));
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    let state = scene.verb("state")?;
+    ensure!(!state.ok(), "still there: {}", state.story());
+    ensure!(scene.path("hook.ran").exists(), "no poststop hook has run");
+    scene.leaves_nothing()
+}
+
+fn leave_running(scene: &mut Scene<'_>) -> Check {
+    let pid = counting(scene)?;
+    checkpoint(scene, &["--leave-running"])?.must()?;
+    scene.must_be("running")?;
+    ensure!(scene.state()?["pid"] == json!(pid), "another process");
+    counts_past(scene, count(scene) + 1)
+}
+
+/// Its pages are only in the pre-dump's directory.
+fn pre_dump(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    let parent = scene.path("pre").display().to_string();
+    let pre = scene.call(&["checkpoint", "--pre-dump", "--image-path", &parent, &scene.id]);
+    pre.run()?.must()?;
+    scene.must_be("running")?;
+    checkpoint(scene, &["--parent-path", "../pre"])?.must()?;
+    ensure!(
+        scene.path("images/parent").is_symlink(),
+        "the images do not build on the pre-dump"
+    );
+    let before = count(scene);
+    restore(scene, &[])?;
+    counts_past(scene, before)
+}
+
+/// What was restored can be checkpointed again.
+fn twice(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    for _ in 0..2 {
+        checkpoint(scene, &[])?.must()?;
+        let before = count(scene);
+        restore(scene, &[])?;
+        counts_past(scene, before)?;
+        fs::remove_dir_all(scene.path("images"))?;
+    }
+    Ok(())
+}
+
+/// A server and a client in the container; what the client says after the restore comes back through the server.
+const CONNECTED: &str = "exec </dev/null >/dev/null 2>&1; mkfifo /tmp/say; \
+    nc -l -p 7777 -e cat & \
+    until netstat -ltn | grep -q 7777; do usleep 100000; done; \
+    (while :; do cat /tmp/say; done | nc 127.0.0.1 7777 > /tmp/heard) & \
+    echo one > /tmp/say; wait";
+
+fn connected(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.script(CONNECTED);
+    scene.start()?;
+    heard(scene, "one\n")
+}
+
+fn heard(scene: &Scene<'_>, text: &str) -> Check {
+    let file = scene.path("rootfs/tmp/heard");
+    until(
+        || fs::read_to_string(&file).is_ok_and(|heard| heard == text),
+        &format!("{text:?} over the connection"),
+    )
+}
+
+fn tcp(scene: &mut Scene<'_>) -> Check {
+    connected(scene)?;
+    checkpoint(scene, &["--tcp-established"])?.must()?;
+    restore(scene, &["--tcp-established"])?;
+    let say = scene.call(&["exec", &scene.id, "sh", "-c", "echo two > /tmp/say"]);
+    say.run()?.must()?;
+    heard(scene, "one\ntwo\n")
+}
+
+/// A connection is not taken along unasked.
+fn failure(scene: &mut Scene<'_>) -> Check {
+    connected(scene)?;
+    let ran = checkpoint(scene, &[])?;
+    ensure!(!ran.ok(), "a connection was dumped unasked: {}", ran.story());
+    if scene.runtime().name == "longshore" {
+        let one_line = ran.stderr.lines().count() == 1;
+        ensure!(one_line && ran.stderr.contains("dump.log"), "{}", ran.story());
+    }
+    scene.must_be("running")?;
+    let say = scene.call(&["exec", &scene.id, "sh", "-c", "echo two > /tmp/say"]);
+    say.run()?.must()?;
+    heard(scene, "one\ntwo\n")
+}
+
+fn binds(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.open_dir("shared")?;
+    scene.file("single", "of the host\n")?;
+    let (directory, file) = (scene.path("shared"), scene.path("single"));
+    mount(&mut scene.config, "/mnt/dir", "bind", &directory.display().to_string(), &["rbind"]);
+    mount(&mut scene.config, "/mnt/file", "bind", &file.display().to_string(), &["bind", "ro"]);
+    scene.script(
+        "exec </dev/null >/dev/null 2>&1; echo up > /mnt/dir/up; \
+         while :; do [ -e /mnt/dir/ask ] && cat /mnt/file > /mnt/dir/answer; usleep 20000; done",
+    );
+    scene.start()?;
+    until(|| scene.path("shared/up").exists(), "the program")?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    scene.file("single", "of the host, later\n")?;
+    scene.file("shared/ask", "")?;
+    let answer = scene.path("shared/answer");
+    until(
+        || fs::read_to_string(&answer).is_ok_and(|text| text == "of the host, later\n"),
+        "the host's file through the restored mounts",
+    )
+}
+
+/// A file and a directory that are hidden stay hidden.
+fn masks(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.file("rootfs/secret", "secret\n")?;
+    scene.file("rootfs/secrets/one", "secret\n")?;
+    set(&mut scene.config, "/linux/maskedPaths", json!(["/secret", "/secrets", "/proc/kcore"]));
+    set(&mut scene.config, "/linux/readonlyPaths", json!(["/proc/sys"]));
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    let look = "cat /secret; ls /secrets; cat /proc/kcore; touch /secrets/x 2>/dev/null && echo writable; \
+        echo 1 > /proc/sys/kernel/domainname 2>/dev/null && echo sysctl; true";
+    let ran = scene.call(&["exec", &scene.id, "sh", "-c", look]).run()?.must()?;
+    ensure!(ran.stdout.is_empty(), "not hidden: {}", ran.story());
+    Ok(())
+}
+
+fn terminal(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    set(&mut scene.config, "/process/terminal", json!(true));
+    scene.script("while read line; do echo \"<$line>\"; done");
+    scene.write_config()?;
+    let path = scene.path("console");
+    let listener = UnixListener::bind(&path)?;
+    let path = path.display().to_string();
+    scene
+        .finish_create(scene.create_call(&["--console-socket", &path]))?
+        .must()?;
+    let mut terminal = Terminal::take(&listener)?;
+    scene.must("start")?;
+    terminal.master.write_all(b"before\n")?;
+    terminal.expect("<before>")?;
+    checkpoint(scene, &[])?.must()?;
+    drop(terminal);
+    restore(scene, &["--console-socket", &path])?;
+    let mut terminal = Terminal::take(&listener)?;
+    terminal.master.write_all(b"after\n")?;
+    terminal.expect("<after>")
+}
+
+/// What was a pipe of the engine's is the new engine's pipe.
+fn pipes(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.script("exec </dev/null 2>/dev/null; while :; do echo tick; usleep 20000; done");
+    scene.write_config()?;
+    let (reader, writer) = std::io::pipe()?;
+    let mut create = scene.create_call(&[]);
+    create.stdout = Some(writer.into());
+    scene.finish_create(create)?.must()?;
+    scene.must("start")?;
+    let mut text = [0; 4];
+    (&reader).read_exact(&mut text)?;
+    checkpoint(scene, &[])?.must()?;
+    drop(reader);
+    let (mut reader, writer) = std::io::pipe()?;
+    let images = scene.path("images").display().to_string();
+    let mut call = scene.call(&["restore", "--detach", "--image-path", &images, &scene.id]);
+    call.stdout = Some(writer.into());
+    call.run()?.must()?;
+    reader.read_exact(&mut text)?;
+    ensure!(&text == b"tick", "over the pipe came {text:?}");
+    Ok(())
+}
+
+/// Engines start programs so: the host's device must not be what a checkpoint finds.
+fn null_stdio(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.script(COUNTER.trim_start_matches("exec </dev/null >/dev/null 2>&1; "));
+    scene.write_config()?;
+    let null = || fs::File::options().read(true).write(true).open("/dev/null");
+    let mut create = scene.create_call(&[]);
+    create.stdout = Some(null()?.into());
+    create.stderr = Some(null()?.into());
+    scene.finish_create(create)?.must()?;
+    scene.must("start")?;
+    counts_past(scene, 1)?;
+    checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
+    restore(scene, &[])?;
+    counts_past(scene, before)
+}
+
+fn limits(scene: &mut Scene<'_>) -> Check {
+    set(&mut scene.config, "/linux/resources/pids", json!({ "limit": 77 }));
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
+    ensure!(limit.trim() == "77", "pids.max is {limit}");
+    Ok(())
+}
+
+fn device_rules(scene: &mut Scene<'_>) -> Check {
+    set(
+        &mut scene.config,
+        "/linux/resources/devices",
+        json!([
+            { "allow": false, "access": "rwm" },
+            { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" }
+        ]),
+    );
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    let look = "mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg";
+    let ran = scene.call(&["exec", "--cap", "CAP_MKNOD", &scene.id, "sh", "-c", look]).run()?;
+    ensure!(
+        !ran.ok() && ran.stderr.contains("not permitted"),
+        "the device rules are not in force: {}",
+        ran.story()
+    );
+    Ok(())
+}
+
+/// In its own cgroup, and not in the one of the container that it was.
+fn another_id(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
+    scene.id.push_str("-b");
+    scene.cgroup.push_str("-b");
+    let cgroup = json!(scene.cgroup);
+    set(&mut scene.config, "/linux/cgroupsPath", cgroup);
+    scene.write_config()?;
+    let pid = restore(scene, &[])?;
+    counts_past(scene, before)?;
+    ensure!(
+        cgroups::processes(&scene.cgroup).contains(&pid),
+        "init is not in {}",
+        scene.cgroup
+    );
+    Ok(())
+}
+
+/// nsdelegate above all: without it a container may move processes out of its cgroup namespace.
+fn host_cgroups(scene: &mut Scene<'_>) -> Check {
+    let options = || -> Check<String> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+        let options = line.and_then(|line| line.rsplit(' ').next());
+        Ok(options.unwrap_or_default().to_owned())
+    };
+    let remount = "mount -o remount,nsdelegate,memory_recursiveprot /sys/fs/cgroup";
+    let remounted = Command::new("sh").args(["-c", remount]).status()?;
+    ensure!(remounted.success(), "{remount}: {remounted}");
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    let after = options()?;
+    ensure!(after.contains("nsdelegate"), "the host's cgroup2 has {after}");
+    Ok(())
+}
+
+/// It belongs to somebody else, and is not dumped.
+fn network_by_path(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    let holder = crate::holder::Holder::start("network")?;
+    let path = holder.path("network");
+    crate::config::no_namespace(&mut scene.config, "network");
+    crate::config::namespace(&mut scene.config, json!({ "type": "network", "path": path }));
+    scene.holder = Some(holder);
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
+    let pid = restore(scene, &[])?;
+    counts_past(scene, before)?;
+    let now = fs::read_link(format!("/proc/{pid}/ns/net"))?;
+    ensure!(now == fs::read_link(&path)?, "in network namespace {}", now.display());
+    Ok(())
+}
+
+/// Networks are theirs to bring again.
+fn hooks(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    let text = "#!/bin/sh\necho \"$1 $(cat)\" >> \"$0.log\"\n";
+    let hook = scene.executable("hook", text)?;
+    for kind in ["prestart", "createRuntime", "poststart"] {
+        let place = format!("/hooks/{kind}");
+        push(&mut scene.config, &place, json!({ "path": hook, "args": ["hook", kind] }));
+    }
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    fs::write(scene.path("hook.log"), "")?;
+    let pid = restore(scene, &[])?;
+    let log = fs::read_to_string(scene.path("hook.log"))?;
+    let kinds: Vec<_> = log.lines().filter_map(|line| line.split(' ').next()).collect();
+    ensure!(kinds == ["prestart", "createRuntime"], "hooks at restore: {log}");
+    let pid = format!("\"pid\":{pid},");
+    ensure!(log.lines().all(|line| line.contains(&pid)), "not {pid}: {log}");
+    Ok(())
+}
+
+fn work_path(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    let work = scene.path("work").display().to_string();
+    checkpoint(scene, &["--work-path", &work])?.must()?;
+    ensure!(scene.path("work/dump.log").is_file(), "no dump.log in the work path");
+    ensure!(!scene.path("images/dump.log").exists(), "dump.log among the images");
+    restore(scene, &["--work-path", &work])?;
+    ensure!(scene.path("work/restore.log").is_file(), "no restore.log in the work path");
+    Ok(())
+}
+
+fn must_refuse(scene: &Scene<'_>, ran: &Ran, words: &str) -> Check {
+    ensure!(!ran.ok(), "not refused: {}", ran.story());
+    let ours = scene.runtime().name == "longshore";
+    let told = ran.stderr.lines().count() == 1 && ran.stderr.contains(words);
+    ensure!(told || !ours, "not one line with {words:?}: {}", ran.story());
+    Ok(())
+}
+
+fn created(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.create()?;
+    must_refuse(scene, &checkpoint(scene, &[])?, "created")?;
+    scene.must_be("created")
+}
+
+fn stopped(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.script("true");
+    scene.start()?;
+    scene.wait_status("stopped")?;
+    must_refuse(scene, &checkpoint(scene, &[])?, "stopped")
+}
+
+fn paused(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    scene.must("pause")?;
+    checkpoint(scene, &["--leave-running"])?.must()?;
+    if scene.status()? == "paused" {
+        scene.must("resume")?;
+    }
+    counts_past(scene, count(scene))
+}
+
+fn parent_path(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    for parent in ["/", "../none"] {
+        let ran = checkpoint(scene, &["--parent-path", parent])?;
+        must_refuse(scene, &ran, parent)?;
+    }
+    scene.must_be("running")
+}
+
+/// A container like any other.
+fn exec_and_kill(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    restore(scene, &[])?;
+    let ran = scene.call(&["exec", &scene.id, "sh", "-c", "echo $$; exit 5"]).run()?;
+    ensure!(ran.code() == 5 && !ran.stdout.is_empty(), "{}", ran.story());
+    scene.must("pause")?;
+    scene.must_be("paused")?;
+    scene.must("resume")?;
+    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
+    scene.wait_status("stopped")?;
+    scene.must("delete")?;
+    scene.leaves_nothing()
+}
+
+/// Its status is the program's.
+fn foreground(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.script("exec </dev/null >/dev/null 2>&1; echo up > /tmp/up; while [ ! -e /tmp/go ]; do usleep 20000; done; exit 23");
+    scene.start()?;
+    until(|| scene.path("rootfs/tmp/up").exists(), "the program")?;
+    checkpoint(scene, &[])?.must()?;
+    scene.file("rootfs/tmp/go", "")?;
+    let images = scene.path("images").display().to_string();
+    let ran = scene.call(&["restore", "--image-path", &images, &scene.id]).run()?;
+    ensure!(ran.code() == 23, "{}", ran.story());
+    scene.leaves_nothing()
+}
+
+fn without_images(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.write_config()?;
+    must_refuse(scene, &try_restore(scene, &[])?, "images")?;
+    scene.leaves_nothing()
+}
+
+fn damaged(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    fs::write(scene.path("images/inventory.img"), "nothing that CRIU wrote")?;
+    must_refuse(scene, &try_restore(scene, &[])?, "restore.log")?;
+    scene.leaves_nothing()
+}
+
+fn existing_id(scene: &mut Scene<'_>) -> Check {
+    counting(scene)?;
+    checkpoint(scene, &["--leave-running"])?.must()?;
+    let ran = try_restore(scene, &[])?;
+    must_refuse(scene, &ran, "exist")?;
+    scene.must_be("running")
+}
