@@ -97,28 +97,33 @@ fn run(
     restore: &Restore,
 ) -> Result<Container> {
     watch.write_ahead()?;
-    drop(watch.meanwhile()?); // nobody will wait for `start`
-    apply_devices(watch)?;
     let prepared = watch.prepared;
     let config = &prepared.config;
     let namespaces = checkpoint::namespaces(config);
     let passed = open_namespaces(&namespaces.inherited)?;
     let rootfs = watch.record.rootfs.clone();
     let (streams, pipes) = open_stdio(builder.stdio)?;
-    let yard = watch.record.cgroup.pure_v2_mount();
+    let (entry, yard) = (watch.entry, watch.record.cgroup.pure_v2_mount());
+    let yard = yard.map(str::to_owned);
     let apart = Apart {
         root: Some(&rootfs),
-        yard: yard.map(|cgroups| (cgroups, watch.entry.path())),
+        yard: yard.as_deref().map(|cgroups| (cgroups, entry.path())),
     };
     let stdio = [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()];
     let passed: Vec<_> = passed.iter().map(AsFd::as_fd).collect();
     let open = || Directories::open(&restore.options);
     let (criu, directories) = Criu::spawn(stdio, &passed, &apart, open)?;
     watch.fault.point();
+    // What CRIU makes is born where CRIU is, and a unit of systemd's is made around it.
+    drop(watch.meanwhile(Some(criu.pid()))?); // nobody will wait for `start`
+    if let Some(cgroup) = watch.cgroup.get() {
+        cgroup.add(criu.pid())?;
+    }
+    apply_devices(watch)?;
     let options = rpc::Options {
         root: Some(rootfs.clone()),
         log_file: Some("restore.log".to_owned()),
-        cgroup_yard: yard.map(|_| watch.entry.path().display().to_string()),
+        cgroup_yard: yard.as_ref().map(|_| entry.path().display().to_string()),
         restore_sibling: Some(true),
         external_mounts: checkpoint::restored(config, &watch.record.bundle, &watch.record.cgroup),
         cgroup_roots: restore.options.cgroup_roots(&watch.record.cgroup),
@@ -132,10 +137,6 @@ fn run(
         }),
         ..restore.options.request(&directories)
     };
-    // What CRIU makes is born where CRIU is.
-    if let Some(cgroup) = watch.cgroup.get() {
-        cgroup.add(criu.pid())?;
-    }
     criu.check(rpc::Features::default())?;
     let request = rpc::Request {
         kind: rpc::kind::RESTORE,
