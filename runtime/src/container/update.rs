@@ -10,6 +10,7 @@ use crate::cgroup::{Cgroup, Write, difference};
 use crate::config::resources::Resources;
 use crate::config::{rdt, strict, update};
 use crate::error::{Error, ErrorKind, Result};
+use crate::systemd;
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -91,7 +92,10 @@ impl Update<'_> {
             Status::Creating | Status::Stopped => return Err(not_running()),
         }
         let cgroup = Cgroup::open(&record.cgroup, &record.nonce)?;
-        let change = self.change(&entry.read_updated()?, &cgroup)?;
+        let mut change = self.change(&entry.read_updated()?, &cgroup)?;
+        if record.systemd.is_some() {
+            systemd::agree(&mut change.writes);
+        }
         change.put_in_force(&entry, &record, &cgroup)?;
         Ok(change.warnings)
     }
@@ -155,7 +159,6 @@ struct Change {
 }
 
 impl Change {
-    /// Whoever else holds limits of a container, as a unit of systemd's does, is told of them here, before the files.
     fn put_in_force(&self, entry: &Entry, record: &Record, cgroup: &Cgroup) -> Result<()> {
         if record.cgroup.0.is_empty() && !self.writes.is_empty() {
             let message = "the container has no cgroup of its own: nothing holds its limits";
@@ -174,6 +177,8 @@ impl Change {
         cgroup
             .apply(&self.writes)
             .and_then(|()| classes().try_for_each(|(place, _)| place.rewrite(&self.schemata)))
+            // Last: what the kernel has taken systemd takes too, and there is nothing to take back of it.
+            .and_then(|()| self.tell_systemd(record))
             .and_then(|()| entry.write_updated(&self.linux))
             .map_err(|error| {
                 let back = cgroup.restore(&before);
@@ -182,6 +187,18 @@ impl Change {
                 let error = back.err().into_iter().fold(error, tell);
                 also.err().into_iter().fold(error, tell)
             })
+    }
+}
+
+impl Change {
+    /// The container's unit holds its limits as well.
+    fn tell_systemd(&self, record: &Record) -> Result<()> {
+        match &record.systemd {
+            Some(unit) if !self.writes.is_empty() => unit
+                .set_limits(&self.writes)
+                .map_err(|error| error.at("linux.resources")),
+            _ => Ok(()),
+        }
     }
 }
 

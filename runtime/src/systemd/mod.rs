@@ -214,7 +214,6 @@ impl Started {
     }
 
     /// Tells it of limits that have changed since, beside the files: else it would write the old ones one day.
-    #[allow(dead_code)] // `update` will call it
     pub(crate) fn set_limits(&self, writes: &[Write]) -> Result<()> {
         let arguments = Arguments::default().text(&self.unit).bool(true);
         let arguments = arguments.properties(&limits(writes));

@@ -25,6 +25,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .on(View::V2)
         .deviates(&[("runc", "1.1 writes a quota that systemd rounds later")]),
     scenario("systemd.limits.unified", unified).on(View::V2),
+    scenario("systemd.update", update)
+        .on(View::V2)
+        .deviates(&[("runc", "1.1 writes a quota that systemd rounds later")]),
     scenario("systemd.devices.after-reload", devices).on(View::V2),
     scenario("systemd.annotations", annotations).on(View::V2),
     scenario("systemd.annotations.refused", bad_annotation).on(View::V2),
@@ -224,6 +227,22 @@ fn unified(scene: &mut Scene<'_>) -> Check {
 }
 
 /// The filter is the runtime's: what systemd does later must not lift it.
+/// The unit holds them too: what systemd writes anew one day is what was asked for last.
+fn update(scene: &mut Scene<'_>) -> Check {
+    let unit = sleeper(scene, "system.slice")?;
+    set(&mut scene.config, "/linux/resources/pids", json!({ "limit": 50 }));
+    scene.start()?;
+    let limits = ["--pids-limit", "60", "--cpu-quota", "25500", "--cpu-period", "100000"];
+    let mut args = vec!["update"];
+    args.extend(limits);
+    args.push(&scene.id);
+    scene.call(&args).run()?.must()?;
+    must_show(&unit, &[("TasksMax", "60"), ("CPUQuotaPerSecUSec", "260ms")])?;
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["set-property", "--runtime", &unit, "MemoryHigh=1G"])?;
+    must_say(scene, &[("pids.max", "60"), ("cpu.max", "26000 100000")])
+}
+
 fn devices(scene: &mut Scene<'_>) -> Check {
     let unit = sleeper(scene, "system.slice")?;
     let node = json!([{ "path": "/dev/x", "type": "c", "major": 10, "minor": 237 }]);
