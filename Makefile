@@ -26,10 +26,11 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux runc crun musl-tools ca-certificates
 DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
+VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz conformance bench old soak check fuzz \
-	packages-build packages-test packages-docker clean
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
+	packages-build packages-test packages-docker packages-vm clean
 
 build: packages-build
 	cargo build --release --locked -p longshore-shim --target $(TRIPLE)
@@ -42,7 +43,7 @@ demo: build packages-test
 	demo/run
 
 # Everything CI runs, in its order: fast things first.
-test: build packages-test check test-unit test-spec test-robust test-docker test-fuzz
+test: build packages-test check test-unit test-spec test-robust test-docker test-fuzz test-vm-smoke
 
 test-unit:
 	cargo test --locked --workspace --exclude longshore-init
@@ -63,6 +64,13 @@ test-robust: build build-spec
 test-docker: build build-spec packages-test packages-docker
 	$(TOOLS)/docker-tests --runtime $(CURDIR)/bin/longshore
 	$(TOOLS)/docker-tests --runtime "$$(command -v $(RUNC))"
+
+# What needs a machine of its own: cgroup v2 with every controller, systemd, AppArmor, CRIU (spec-tests/vm/README.md).
+test-vm: build build-spec packages-test packages-vm
+	spec-tests/vm/test full $(CURDIR)/bin/longshore $(TOOLS)/spec-tests $$(scripts/test-binary longshore oom_group)
+
+test-vm-smoke: build build-spec packages-test packages-vm
+	spec-tests/vm/test smoke $(CURDIR)/bin/longshore $(TOOLS)/spec-tests
 
 # Examines longshore, runc and crun, which takes some minutes, and writes the table.
 conformance: build build-spec packages-test
@@ -115,6 +123,9 @@ packages-test:
 
 packages-docker:
 	@scripts/packages $(DOCKER_PACKAGES)
+
+packages-vm:
+	@scripts/packages $(VM_PACKAGES)
 
 clean:
 	cargo clean
