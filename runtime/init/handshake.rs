@@ -1,7 +1,7 @@
 //! Talking with the host: stage 1's second clone, sync points, READY and
 //! COMMIT, the start socket (docs/decisions/0001-start-handshake.md).
 
-use crate::program::{FRAME_SIZE, Frame, PAGE_SIZE, ResultPage, frame, phase};
+use crate::program::{FRAME_SIZE, Frame, LATE, PAGE_SIZE, ResultPage, frame, phase};
 use crate::run::{Failure, Init, Outcome};
 use crate::sys::{self, Fd, OwnedFd};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ impl Init<'_> {
         clone3: bool,
     ) -> Outcome {
         let child = if clone3 {
-            sys::clone3(flags, cgroup.map(Fd::from_wire))?
+            sys::clone3(flags, cgroup.map(|cgroup| self.descriptor(cgroup)))?
         } else {
             sys::clone_legacy(flags)?
         };
@@ -62,18 +62,22 @@ impl Init<'_> {
         }
     }
 
-    /// The host went on while we were on our way; what it opened goes where the operations look for it.
-    pub(crate) fn receive(&mut self, numbers: &[u32]) -> Outcome {
-        let descriptors = self.hear(frame::DESCRIPTORS)?;
-        if descriptors.len() != numbers.len() {
-            return Err(sys::EIO.into());
+    /// The host went on while we were on our way: what it has opened.
+    pub(crate) fn receive(&mut self, count: u32) -> Outcome {
+        self.late = self.hear(frame::DESCRIPTORS)?;
+        if self.late.len() == count as usize {
+            Ok(())
+        } else {
+            Err(sys::EIO.into())
         }
-        for (descriptor, number) in descriptors.iter().zip(numbers) {
-            let number = Fd::from_wire(*number);
-            sys::dup_to(descriptor.fd(), number)?;
-            sys::set_cloexec(number, true)?;
+    }
+
+    /// What an operation names: a number that we have inherited, or one of those that came later.
+    pub(crate) fn descriptor(&self, number: u32) -> Fd {
+        match number.checked_sub(LATE) {
+            None => Fd::from_wire(number),
+            Some(index) => self.late.get(index as usize).map_or(Fd(-1), OwnedFd::fd),
         }
-        Ok(())
     }
 
     /// The host does its half of the step that the page names.
@@ -93,7 +97,7 @@ impl Init<'_> {
     /// Listening comes before READY: from then on a connect() proves "created".
     pub(crate) fn ready(&mut self, listener: u32) -> Outcome {
         const BACKLOG: usize = 8;
-        let listener = Fd::from_wire(listener);
+        let listener = self.descriptor(listener);
         sys::listen(listener, BACKLOG)?;
         self.enter_phase(phase::CREATED);
         self.listener = Some(listener);

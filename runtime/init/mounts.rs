@@ -125,7 +125,7 @@ impl Init<'_> {
 
     fn bare_tree(&self, source: &Source<'_>) -> Result<OwnedFd, Failure> {
         match (source.tree, source.path) {
-            (Some(tree), _) => Ok(sys::dup_from(Fd::from_wire(tree), 3)?),
+            (Some(tree), _) => Ok(sys::dup_from(self.descriptor(tree), 3)?),
             (None, Some(path)) => sys::clone_tree(Fd::CWD, path.with_nul(), source.recursive)
                 .refused_text(Detail::OpenSource, path.bytes()),
             (None, None) => Err(sys::EINVAL.into()),

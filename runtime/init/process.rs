@@ -127,8 +127,9 @@ impl Init<'_> {
     /// A process writing "0" moves itself: in v1's `tasks` that spares the kernel's global lock.
     pub(crate) fn join_cgroup(&mut self, files: &[u32]) -> Outcome {
         for file in files {
-            sys::write(Fd::from_wire(*file), b"0")?;
-            sys::close(Fd::from_wire(*file))?;
+            let file = self.descriptor(*file);
+            sys::write(file, b"0")?;
+            sys::close(file)?;
         }
         Ok(())
     }

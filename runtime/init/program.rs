@@ -435,8 +435,8 @@ operations! {
     /// The host's null device is of a mount that the container can't see, and what it can't see no checkpoint can
     /// name. Without a null device of its own it keeps the host's.
     62 OwnNullDevice {}
-    /// Take what the host has opened meanwhile; it goes to these numbers, which are held free for it.
-    48 Receive { numbers: Vec<u32> }
+    /// Take what the host has opened meanwhile: operations name it by `LATE` and up.
+    48 Receive { count: u32 }
 }
 
 /// What init and stage 1 tell the host: four numbers, descriptors beside.
@@ -446,6 +446,9 @@ pub(crate) struct Frame {
     pub(crate) step: u32,
     pub(crate) value: i32,
 }
+
+/// From here on a number of a descriptor means one that came with `Receive`: the first, the second and so on.
+pub(crate) const LATE: u32 = 1 << 31;
 
 /// Kinds of frames.
 pub(crate) mod frame {

@@ -62,6 +62,8 @@ pub(crate) struct Init<'p> {
     /// The host's creating half; closed after COMMIT.
     pub(crate) control: Fd,
     page: &'p mut ResultPage,
+    /// What the host opened while we were on our way, in the order of the operations that use it.
+    pub(crate) late: Vec<OwnedFd>,
     pub(crate) root: Option<OwnedFd>,
     pub(crate) proc: Option<OwnedFd>,
     pub(crate) mask_file: Option<OwnedFd>,
@@ -125,6 +127,7 @@ impl<'p> Init<'p> {
         Init {
             control,
             page,
+            late: Vec::new(),
             root: None,
             proc: None,
             mask_file: None,
@@ -176,7 +179,7 @@ impl<'p> Init<'p> {
     fn perform(&mut self, op: &Op<'p>) -> Outcome {
         match op {
             Op::Descriptors { keep, move_to } => self.descriptors(keep, move_to),
-            Op::Receive { numbers } => self.receive(numbers),
+            Op::Receive { count } => self.receive(*count),
             Op::Baseline {} => self.baseline(),
             Op::JoinNamespace { fd, kind } => Ok(sys::setns(Fd::from_wire(*fd), *kind)?),
             Op::Unshare { flags } => Ok(sys::unshare(*flags)?),

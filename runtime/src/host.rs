@@ -68,19 +68,30 @@ fn grantable(config: &Config) -> Result<u64> {
         return Ok(u64::MAX);
     }
     let held = capability_set(caps::CapSet::Permitted)?;
-    Ok(held & capability_set(caps::CapSet::Bounding)?)
+    let asked = held & config.process.capabilities.all();
+    // The kernel tells of the bounding set one by one.
+    let mut grantable = 0;
+    for capability in caps::all() {
+        let bit = capability.bitmask() & asked;
+        if bit != 0
+            && caps::has_cap(None, caps::CapSet::Bounding, capability).map_err(unreadable)?
+        {
+            grantable |= bit;
+        }
+    }
+    Ok(grantable)
 }
 
 fn capability_set(set: caps::CapSet) -> Result<u64> {
-    let names = caps::read(None, set).map_err(|error| {
-        Error::new(
-            crate::ErrorKind::System,
-            format!("cannot read this process's capabilities: {error}"),
-        )
-    })?;
+    let names = caps::read(None, set).map_err(unreadable)?;
     Ok(names
         .iter()
         .fold(0, |bits, capability| bits | capability.bitmask()))
+}
+
+fn unreadable(error: caps::errors::CapsError) -> Error {
+    let words = format!("cannot read this process's capabilities: {error}");
+    Error::new(crate::ErrorKind::System, words)
 }
 
 /// Of the namespaces joined by path, those that the user namespace joined by path owns: they can

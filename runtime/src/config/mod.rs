@@ -143,6 +143,13 @@ pub(crate) struct Capabilities {
     pub(crate) ambient: u64,
 }
 
+impl Capabilities {
+    /// What is in any of the sets.
+    pub(crate) fn all(self) -> u64 {
+        self.bounding | self.effective | self.inheritable | self.permitted | self.ambient
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Rlimit {
     /// RLIMIT_* as a number, and its name.

@@ -45,9 +45,7 @@ impl Linker<'_, '_> {
                 into_cgroup,
                 clone3,
             } => {
-                let cgroup = into_cgroup
-                    .then(|| self.later(Late::CgroupDirectory))
-                    .transpose()?;
+                let cgroup = into_cgroup.then(|| self.later(Late::CgroupDirectory));
                 Op::Clone {
                     flags: flags(kinds),
                     cgroup,
@@ -61,7 +59,7 @@ impl Linker<'_, '_> {
                 let files = directories
                     .filter(|(_, directory)| !(*born_in_v2 && directory.is_v2()))
                     .map(|(index, _)| self.later(Late::CgroupJoin(index)))
-                    .collect::<Result<_>>()?;
+                    .collect();
                 Op::JoinCgroup { files }
             }
             Action::HostTurn(_) => Op::Sync {},
@@ -345,7 +343,7 @@ impl Linker<'_, '_> {
             }
             Action::Umask(mask) => Op::Umask { mask: *mask },
             Action::Ready => Op::Ready {
-                listener: Some(self.later(Late::Listener)?),
+                listener: Some(self.later(Late::Listener)),
             },
             Action::ReadyToExecute => Op::Ready { listener: None },
             Action::WaitStart => Op::WaitStart {},

@@ -7,7 +7,7 @@ use crate::config::{Config, NamespaceKind};
 use crate::error::{Error, Result};
 use crate::plan::{Action, Facts, Maps, Plan, Side, TreeSource};
 use crate::sys::fd;
-use crate::wire::{self, Op, PAGE_SIZE, PAGE_VERSION, ResultPage, Source, Text};
+use crate::wire::{self, LATE, Op, PAGE_SIZE, PAGE_VERSION, ResultPage, Source, Text};
 use std::fs::File;
 use std::io::Write;
 use std::marker::PhantomData;
@@ -145,7 +145,7 @@ pub(super) struct Linker<'a, 'l> {
     pub(super) bytes: Vec<u8>,
     pub(super) count: u32,
     pub(super) null: Option<u32>,
-    late: Vec<(u32, (u32, Late))>,
+    late: Vec<(u32, Late)>,
     /// Step and place of the operation that receives them.
     receive: (u32, usize),
     /// The step that is being encoded.
@@ -226,15 +226,11 @@ impl Linker<'_, '_> {
         self.count += 1;
     }
 
-    /// A number for what is opened later: held by the program's own file meanwhile.
-    pub(super) fn later(&mut self, late: Late) -> Result<u32> {
-        let holder = self
-            .program
-            .try_clone()
-            .map_err(|error| Error::system("cannot duplicate a descriptor", error))?;
-        let number = self.pass_ours(holder.into())?;
-        self.late.push((number, (self.current, late)));
-        Ok(number)
+    /// A number for what is opened later.
+    pub(super) fn later(&mut self, late: Late) -> u32 {
+        let index = u32::try_from(self.late.len()).unwrap_or(u32::MAX - LATE);
+        self.late.push((self.current, late));
+        LATE + index
     }
 
     pub(super) fn receive_here(&mut self, step: u32) {
@@ -248,8 +244,8 @@ impl Linker<'_, '_> {
             keep: self.keep,
             move_to: self.moves,
         };
-        let (numbers, late) = self.late.into_iter().unzip();
-        let receive = Op::Receive { numbers };
+        let count = u32::try_from(self.late.len()).unwrap_or(u32::MAX);
+        let receive = Op::Receive { count };
         let (before, after) = self.bytes.split_at(self.receive.1);
         let mut all = Vec::with_capacity(PAGE_SIZE + self.bytes.len() + 512);
         all.extend_from_slice(&fresh_page(0));
@@ -265,7 +261,7 @@ impl Linker<'_, '_> {
             pass: self.held.iter().map(AsRawFd::as_raw_fd).collect(),
             memory: self.program,
             number: program.cast_signed(),
-            late,
+            late: self.late,
             held: self.held,
         })
     }
@@ -280,7 +276,7 @@ impl Linker<'_, '_> {
                 path: source.path.clone(),
                 recursive: source.recursive,
             };
-            return Ok((Some(self.later(tree)?), path));
+            return Ok((Some(self.later(tree)), path));
         }
         let tree = match &source.new {
             None => clone_tree(&source.path, source.recursive)?,

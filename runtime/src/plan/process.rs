@@ -230,8 +230,7 @@ fn give_up(config: &Config, caps: Capabilities, steps: &mut Steps) {
 
 /// config.md#linux-process: what can't be granted warns and is left out.
 fn grantable(asked: Capabilities, bounding: u64, warnings: &mut Vec<String>) -> Capabilities {
-    let wanted =
-        asked.bounding | asked.effective | asked.inheritable | asked.permitted | asked.ambient;
+    let wanted = asked.all();
     let missing = wanted & !bounding;
     if missing != 0 {
         warnings.push(format!(
