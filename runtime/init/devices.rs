@@ -148,14 +148,21 @@ impl Init<'_> {
     }
 
     pub(crate) fn own_null_device(&mut self) -> Outcome {
-        let null = |fd| sys::stat(fd).is_ok_and(|stat| stat.is_char() && stat.rdev == makedev(1, 3));
+        let is_null = |stat: &sys::Stat| stat.is_char() && stat.rdev == makedev(1, 3);
+        let null = |fd| sys::stat(fd).is_ok_and(|stat| is_null(&stat));
         if !(0..3).any(|stdio| null(Fd(stdio))) {
             return Ok(());
         }
-        let flags = sys::O_RDWR | sys::O_NOCTTY | sys::o::NOFOLLOW;
-        let Ok(own) = sys::openat(self.root()?, b"dev/null\0", flags, 0) else {
+        let Ok(directory) = paths::open(self.root()?, b"/dev", Missing::Refuse) else {
             return Ok(());
         };
+        // Looked at before it is opened: whatever else an image has there is not to be touched.
+        let name = b"null\0";
+        if !sys::lstat_at(directory.fd(), name).is_ok_and(|stat| is_null(&stat)) {
+            return Ok(());
+        }
+        let flags = sys::O_RDWR | sys::O_NOCTTY | sys::o::NOFOLLOW;
+        let own = sys::openat(directory.fd(), name, flags, 0)?;
         if null(own.fd()) {
             for stdio in (0..3).map(Fd).filter(|stdio| null(*stdio)) {
                 sys::dup_to(own.fd(), stdio)?;

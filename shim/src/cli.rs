@@ -141,7 +141,11 @@ const EXT_UNIX_SK: Flag = switch("ext-unix-sk", None, "Unix sockets to outside t
 const SHELL_JOB: Flag = switch("shell-job", None, "a terminal from outside too");
 const FILE_LOCKS: Flag = switch("file-locks", None, "file locks too");
 const LAZY_PAGES: Flag = switch("lazy-pages", None, "fetch memory as it is used");
-const AUTO_DEDUP: Flag = switch("auto-dedup", None, "keep each page of memory in one image only");
+const AUTO_DEDUP: Flag = switch(
+    "auto-dedup",
+    None,
+    "keep each page of memory in one image only",
+);
 const CGROUPS_MODE: Flag = option(
     "manage-cgroups-mode",
     None,
@@ -202,7 +206,11 @@ const COMMANDS: &[Command] = &[
                 "send memory to CRIU's page server there",
             ),
             FILE_LOCKS,
-            switch("pre-dump", None, "write memory only, and let the container go on"),
+            switch(
+                "pre-dump",
+                None,
+                "write memory only, and let the container go on",
+            ),
             CGROUPS_MODE,
             EMPTY_NAMESPACE,
             AUTO_DEDUP,

@@ -80,7 +80,10 @@ impl Criu {
                 Ok((spawn(&fds)?, opened))
             });
             spawning.join().unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Died, "the thread that starts CRIU died"))
+                Err(Error::new(
+                    ErrorKind::Died,
+                    "the thread that starts CRIU died",
+                ))
             })
         });
         let (pid, opened) = spawned?;
@@ -132,18 +135,29 @@ impl Criu {
             ..Request::default()
         })?;
         let found = found.features.unwrap_or_default();
-        let lacks = |wanted: Option<bool>, found: Option<bool>| wanted == Some(true) && found != Some(true);
+        let lacks =
+            |wanted: Option<bool>, found: Option<bool>| wanted == Some(true) && found != Some(true);
         if lacks(wanted.track_memory, found.track_memory) {
-            return Err(Error::new(ErrorKind::Unsupported, "CRIU can't track changes of memory on this host"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "CRIU can't track changes of memory on this host",
+            ));
         }
         if lacks(wanted.lazy_pages, found.lazy_pages) {
-            return Err(Error::new(ErrorKind::Unsupported, "CRIU can't do lazy pages on this host"));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "CRIU can't do lazy pages on this host",
+            ));
         }
         Ok(())
     }
 
     /// One request, up to its answer. The listener's own error counts more than what CRIU makes of it.
-    pub(crate) fn perform(mut self, request: &Request, listener: &mut dyn Listener) -> Result<Response> {
+    pub(crate) fn perform(
+        mut self,
+        request: &Request,
+        listener: &mut dyn Listener,
+    ) -> Result<Response> {
         self.send(request)?;
         let mut refused = None;
         loop {
@@ -190,7 +204,10 @@ impl Criu {
         }
         let response = Response::decode(&buffer[..count]);
         let response = response.map_err(|error| {
-            Error::new(ErrorKind::Died, format!("CRIU's answer is malformed: {error}"))
+            Error::new(
+                ErrorKind::Died,
+                format!("CRIU's answer is malformed: {error}"),
+            )
         })?;
         Ok((response, descriptor))
     }
@@ -248,7 +265,10 @@ fn separate(apart: &Apart<'_>) -> Result<()> {
 
 fn spawn(fds: &[BorrowedFd<'_>]) -> Result<Pid> {
     let refused = |errno| match errno {
-        Errno::ENOENT => Error::new(ErrorKind::Unsupported, "criu: executable file not found in $PATH"),
+        Errno::ENOENT => Error::new(
+            ErrorKind::Unsupported,
+            "criu: executable file not found in $PATH",
+        ),
         errno => Error::system("cannot start criu", errno),
     };
     // Out of the way first: one may have the number that another is to get.
@@ -257,7 +277,9 @@ fn spawn(fds: &[BorrowedFd<'_>]) -> Result<Pid> {
     let copies = fds.iter().map(high).collect::<Result<Vec<OwnedFd>>>()?;
     let mut actions = PosixSpawnFileActions::init().map_err(refused)?;
     for (number, copy) in (0..).zip(&copies) {
-        actions.add_dup2(copy.as_raw_fd(), number).map_err(refused)?;
+        actions
+            .add_dup2(copy.as_raw_fd(), number)
+            .map_err(refused)?;
     }
     let mut attributes = PosixSpawnAttr::init().map_err(refused)?;
     let flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
@@ -268,7 +290,9 @@ fn spawn(fds: &[BorrowedFd<'_>]) -> Result<Pid> {
     let words = words.map(|word| CString::new(word).unwrap_or_default()); // no NUL in them
     // Its helpers (tar, ip, iptables) are where root has them.
     let path = std::env::var("PATH").unwrap_or_default();
-    let environment = CString::new(format!("PATH={path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"));
+    let environment = CString::new(format!(
+        "PATH={path}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+    ));
     let environment = [environment.unwrap_or_default()]; // an environment has no NUL
     posix_spawnp(&words[0], &actions, &attributes, &words, &environment).map_err(refused)
 }

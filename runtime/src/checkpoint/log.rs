@@ -21,7 +21,10 @@ pub(crate) fn explain(error: Error, log: &Path) -> Error {
         true => String::new(),
         false => format!(": {complaints}"),
     };
-    Error::new(ErrorKind::Criu, format!("{error}{words} (log file: {})", log.display()))
+    Error::new(
+        ErrorKind::Criu,
+        format!("{error}{words} (log file: {})", log.display()),
+    )
 }
 
 fn end_of(log: &Path) -> std::io::Result<String> {
@@ -35,7 +38,9 @@ fn end_of(log: &Path) -> std::io::Result<String> {
 
 /// `(00.123456) Error (criu/file.c:12): words` without the time.
 fn complaints(log: &str) -> String {
-    let errors = log.lines().filter_map(|line| line.find("Error (").map(|at| &line[at..]));
+    let errors = log
+        .lines()
+        .filter_map(|line| line.find("Error (").map(|at| &line[at..]));
     let mut last: Vec<_> = errors.rev().take(LINES).collect();
     last.reverse();
     last.join("; ")

@@ -1,4 +1,4 @@
-//! What a caller says about a checkpoint or a restore. Plain data.
+//! What a caller says about a checkpoint or a restore, and the two directories that it names.
 #![forbid(unsafe_code)]
 
 use super::rpc;
@@ -145,9 +145,7 @@ impl Directories {
     pub(crate) fn make(options: &CriuOptions) -> Result<()> {
         for path in [options.images.as_path(), options.work_path()] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(|error| {
-                Error::system(format!("cannot make {}", path.display()), error)
-            })?;
+            made.map_err(|error| Error::system(format!("cannot make {}", path.display()), error))?;
         }
         Ok(())
     }

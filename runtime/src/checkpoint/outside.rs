@@ -50,18 +50,29 @@ fn binds(config: &Config) -> impl Iterator<Item = &Mount> {
     config.mounts.iter().filter(bind)
 }
 
+/// config.md#mounts: a relative source is relative to the bundle.
+pub(super) fn source(mount: &Mount, bundle: &str) -> String {
+    match mount.source.as_deref().unwrap_or_default() {
+        source if source.starts_with('/') => source.to_owned(),
+        source => format!("{bundle}/{source}"),
+    }
+}
+
 /// Where a destination is in the container, as mountinfo has it.
-fn point(destination: &str) -> String {
+pub(super) fn point(destination: &str) -> String {
     format!("/{}", destination.trim_matches('/'))
 }
 
 /// The mounts that a dump leaves out: the configuration's binds, single devices of the host (masks, and device files
 /// where none can be made), and cgroup v1's. By what is mounted, since a mask may be of a directory.
 pub(crate) fn dumped(config: &Config, mountinfo: &str) -> Vec<ExternalMount> {
-    let bound: Vec<_> = binds(config).map(|mount| point(&mount.destination)).collect();
+    let bound: Vec<_> = binds(config)
+        .map(|mount| point(&mount.destination))
+        .collect();
     let outside = |line: &Line<'_>| {
         let device = line.fstype == "devtmpfs" && line.root != "/";
-        line.point != "/" && (device || line.fstype == "cgroup" || bound.iter().any(|at| at == line.point))
+        line.point != "/"
+            && (device || line.fstype == "cgroup" || bound.iter().any(|at| at == line.point))
     };
     let external = |line: Line<'_>| ExternalMount {
         key: line.point.to_owned(),
@@ -72,23 +83,22 @@ pub(crate) fn dumped(config: &Config, mountinfo: &str) -> Vec<ExternalMount> {
 
 /// What takes their place. More than a dump may have left out, which CRIU doesn't mind.
 pub(crate) fn restored(config: &Config, bundle: &str, cgroups: &Directories) -> Vec<ExternalMount> {
-    let bind = |mount: &Mount| {
-        let source = mount.source.clone().unwrap_or_default();
-        let source = match source.starts_with('/') {
-            true => source,
-            false => format!("{bundle}/{source}"),
-        };
-        (point(&mount.destination), source)
-    };
+    let bind = |mount: &Mount| (point(&mount.destination), source(mount, bundle));
     let mask = |path: &String| (point(path), "/dev/null".to_owned());
     let device = |path: &str| (point(path), path.to_owned());
     let default_devices = ["null", "zero", "full", "random", "urandom", "tty"];
-    let cgroup_mounts = config.mounts.iter().filter(|mount| mount.kind == MountKind::Cgroup);
+    let cgroup_mounts = config
+        .mounts
+        .iter()
+        .filter(|mount| mount.kind == MountKind::Cgroup);
     let hierarchies = cgroup_mounts.flat_map(|mount| {
         let named = cgroups.0.iter().filter(|place| !place.is_v2());
         named.map(|place| {
             let name = place.mount.rsplit('/').next().unwrap_or_default();
-            (point(&format!("{}/{name}", mount.destination)), place.display())
+            (
+                point(&format!("{}/{name}", mount.destination)),
+                place.display(),
+            )
         })
     });
     let all = binds(config)

@@ -163,10 +163,13 @@ impl Checkpoint<'_> {
             tcp_skip_in_flight: Some(self.tcp_skip_in_flight),
             parent_image: self.parent.clone(),
             track_memory: Some(self.pre_dump || self.parent.is_some()),
-            page_server: self.page_server.clone().map(|(address, port)| rpc::PageServer {
-                address: Some(address),
-                port: Some(port.into()),
-            }),
+            page_server: self
+                .page_server
+                .clone()
+                .map(|(address, port)| rpc::PageServer {
+                    address: Some(address),
+                    port: Some(port.into()),
+                }),
             cgroup_yard: yard.map(|_| entry.path().display().to_string()),
             freeze_cgroup: record.cgroup.freezer().map(|place| place.display()),
             config_file: checkpoint::configuration_file(&record.annotations, |path| {
@@ -197,7 +200,9 @@ impl Checkpoint<'_> {
         };
         let dumped = criu.perform(&request, &mut listener);
         let log = self.options.work_path().join("dump.log");
-        dumped.map(drop).map_err(|error| checkpoint::explain(error, &log))
+        dumped
+            .map(drop)
+            .map_err(|error| checkpoint::explain(error, &log))
     }
 
     /// CRIU follows it as it is, and finds nothing later if it is wrong.
@@ -239,8 +244,7 @@ fn inode(path: &str) -> Result<u64> {
 
 fn read_proc(pid: i32, name: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{name}");
-    fs::read_to_string(&path)
-        .map_err(|error| Error::system(format!("cannot read {path}"), error))
+    fs::read_to_string(&path).map_err(|error| Error::system(format!("cannot read {path}"), error))
 }
 
 /// What stdio is, for a restore to put something else in its place.
@@ -252,7 +256,10 @@ fn write_descriptors(directories: &Directories, pid: i32) -> Result<()> {
             .into_owned()
     };
     let json = serde_json::json!([target(0), target(1), target(2)]).to_string();
-    let path = format!("/proc/self/fd/{}/{DESCRIPTORS}", directories.images.as_raw_fd());
+    let path = format!(
+        "/proc/self/fd/{}/{DESCRIPTORS}",
+        directories.images.as_raw_fd()
+    );
     let written = fs::OpenOptions::new()
         .write(true)
         .create(true)

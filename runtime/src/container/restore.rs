@@ -5,14 +5,14 @@ use super::create::{Watch, open_stdio};
 use super::hooks;
 use super::{Container, Process};
 use crate::checkpoint::{
-    self, Apart, Criu, CriuOptions, DESCRIPTORS, Directories, FIRST_PASSED, Listener, rpc,
+    self, Apart, Criu, CriuOptions, DESCRIPTORS, Directories, FIRST_PASSED, Listener, points, rpc,
 };
 use crate::config::NamespaceKind;
 use crate::error::{Error, ErrorKind, Result};
+use crate::launch::Progress;
 use crate::launch::hooks::{Surroundings, run_all};
 use crate::plan::Action;
 use crate::sys::netlink::Socket;
-use crate::launch::Progress;
 use crate::sys::{pidfd, socket};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
@@ -91,17 +91,14 @@ impl ContainerBuilder {
     }
 }
 
-fn run(
-    builder: ContainerBuilder,
-    watch: &mut Watch<'_>,
-    restore: &Restore,
-) -> Result<Container> {
+fn run(builder: ContainerBuilder, watch: &mut Watch<'_>, restore: &Restore) -> Result<Container> {
     watch.write_ahead()?;
     let prepared = watch.prepared;
     let config = &prepared.config;
     let namespaces = checkpoint::namespaces(config);
     let passed = open_namespaces(&namespaces.inherited)?;
     let rootfs = watch.record.rootfs.clone();
+    points::make(config, &watch.record.bundle, &rootfs)?;
     let (streams, pipes) = open_stdio(builder.stdio)?;
     let (entry, yard) = (watch.entry, watch.record.cgroup.pure_v2_mount());
     let yard = yard.map(str::to_owned);
@@ -154,16 +151,16 @@ fn run(
     let terminal = restoring.terminal.take();
     let restored = restored.map_err(|error| checkpoint::explain(error, &log))?;
     let pid = restored.restored.unwrap_or_default().pid;
-    let handle = pidfd::open(pid).map_err(|errno| Error::system("cannot open init's pidfd", errno))?;
+    let handle =
+        pidfd::open(pid).map_err(|errno| Error::system("cannot open init's pidfd", errno))?;
     let keep = builder.pty.wanted(config.process.terminal);
-    let finished = hand_over(terminal, builder.console.as_ref(), keep)
-        .and_then(|terminal| {
-            if watch.record.init.is_none() {
-                watch.note_init(pid)?;
-            }
-            watch.complete(pid, builder.pid_file.as_deref())?;
-            Ok(terminal)
-        });
+    let finished = hand_over(terminal, builder.console.as_ref(), keep).and_then(|terminal| {
+        if watch.record.init.is_none() {
+            watch.note_init(pid)?;
+        }
+        watch.complete(pid, builder.pid_file.as_deref())?;
+        Ok(terminal)
+    });
     let terminal = finished.inspect_err(|_| {
         let _ = pidfd::send_signal(handle.as_fd(), libc::SIGKILL); // ended by itself
         let _ = pidfd::wait(handle.as_fd(), true, true); // the same
@@ -186,7 +183,9 @@ fn apply_devices(watch: &Watch<'_>) -> Result<()> {
     };
     for step in &watch.prepared.plan.steps {
         if let Action::CgroupDevices(rules) = &step.action {
-            cgroup.apply_devices(rules).map_err(|error| error.at(&step.path))?;
+            cgroup
+                .apply_devices(rules)
+                .map_err(|error| error.at(&step.path))?;
         }
     }
     watch.fault.point();
@@ -195,9 +194,9 @@ fn apply_devices(watch: &Watch<'_>) -> Result<()> {
 
 fn open_namespaces(namespaces: &[(&str, &str, String)]) -> Result<Vec<OwnedFd>> {
     let open = |(_, _, path): &(&str, &str, String)| {
-        File::open(path)
-            .map(OwnedFd::from)
-            .map_err(|error| Error::system(format!("cannot open {path}"), error).at("linux.namespaces"))
+        File::open(path).map(OwnedFd::from).map_err(|error| {
+            Error::system(format!("cannot open {path}"), error).at("linux.namespaces")
+        })
     };
     namespaces.iter().map(open).collect()
 }
@@ -207,20 +206,28 @@ fn inherited(
     namespaces: &[(&str, &str, String)],
     directories: &Directories,
 ) -> Result<Vec<rpc::Inherited>> {
-    let path = format!("/proc/self/fd/{}/{DESCRIPTORS}", directories.images.as_raw_fd());
+    let path = format!(
+        "/proc/self/fd/{}/{DESCRIPTORS}",
+        directories.images.as_raw_fd()
+    );
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::system(format!("cannot read {DESCRIPTORS}"), error))?;
     let targets: Vec<String> = serde_json::from_str(&text).map_err(|error| {
-        Error::new(ErrorKind::DamagedState, format!("{DESCRIPTORS} is malformed: {error}"))
+        Error::new(
+            ErrorKind::DamagedState,
+            format!("{DESCRIPTORS} is malformed: {error}"),
+        )
     })?;
     let pipes = (0..3)
         .zip(targets)
         .filter(|(_, target)| target.starts_with("pipe:"))
         .map(|(fd, key)| rpc::Inherited { key, fd });
-    let names = (FIRST_PASSED..).zip(namespaces).map(|(fd, (_, name, _))| rpc::Inherited {
-        key: (*name).to_owned(),
-        fd,
-    });
+    let names = (FIRST_PASSED..)
+        .zip(namespaces)
+        .map(|(fd, (_, name, _))| rpc::Inherited {
+            key: (*name).to_owned(),
+            fd,
+        });
     Ok(pipes.chain(names).collect::<Vec<_>>())
 }
 

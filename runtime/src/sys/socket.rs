@@ -50,7 +50,14 @@ pub(crate) fn send(
 /// Sends one message without descriptors.
 pub(crate) fn send_message(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), Errno> {
     let slices = [IoSlice::new(bytes)];
-    sendmsg::<()>(socket.as_raw_fd(), &slices, &[], MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &slices,
+        &[],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
 }
 
 /// Connects to a listening stream socket, whatever the length of its path; no call on it takes longer than

@@ -92,7 +92,11 @@ fn options(invocation: &Invocation) -> Result<CriuOptions, Failure> {
 
 /// `ADDRESS:PORT`.
 fn page_server(text: &str) -> Result<(&str, u16), Failure> {
-    let refused = || Failure::plain(format!("invalid --page-server: {text:?} is not ADDRESS:PORT"));
+    let refused = || {
+        Failure::plain(format!(
+            "invalid --page-server: {text:?} is not ADDRESS:PORT"
+        ))
+    };
     let (address, port) = text.rsplit_once(':').ok_or_else(refused)?;
     let port = number("page-server", port)?;
     let port = u16::try_from(port).map_err(|_| refused())?;

@@ -25,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "the restored network namespace has its lo down")]),
     scenario("checkpoint.failure-leaves-it-running", failure),
     scenario("checkpoint.bind-mounts", binds),
+    scenario("checkpoint.mount-points-in-another-root", mount_points),
     scenario("checkpoint.masked-paths", masks),
     scenario("checkpoint.terminal", terminal),
     scenario("checkpoint.pipes", pipes),
@@ -33,10 +34,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("checkpoint.device-rules", device_rules),
     scenario("checkpoint.another-id", another_id)
         .on(View::V2)
-        .deviates(&[("runc", "1.1 restores into the cgroup of the dumped container")]),
+        .deviates(&[(
+            "runc",
+            "1.1 restores into the cgroup of the dumped container",
+        )]),
     scenario("checkpoint.host-cgroup2-as-it-was", host_cgroups)
         .on(View::V2)
-        .deviates(&[("runc", "CRIU's own mount of cgroup2 takes the host's options")]),
+        .deviates(&[(
+            "runc",
+            "CRIU's own mount of cgroup2 takes the host's options",
+        )]),
     scenario("checkpoint.network-namespace-by-path", network_by_path),
     scenario("checkpoint.hooks", hooks),
     scenario("checkpoint.work-path", work_path),
@@ -107,7 +114,14 @@ fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
 fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     let images = scene.path("images").display().to_string();
     let pid_file = scene.path("pid").display().to_string();
-    let mut args = vec!["restore", "--detach", "--image-path", &images, "--pid-file", &pid_file];
+    let mut args = vec![
+        "restore",
+        "--detach",
+        "--image-path",
+        &images,
+        "--pid-file",
+        &pid_file,
+    ];
     args.extend(more);
     args.push(&scene.id);
     let _ = fs::remove_file(&pid_file); // of the container that was checkpointed
@@ -133,9 +147,15 @@ fn goes_on(scene: &mut Scene<'_>) -> Check {
     let pid = restore(scene, &[])?;
     counts_past(scene, before)?;
     scene.must_be("running")?;
-    ensure!(scene.state()?["pid"] == json!(pid), "another pid than in the pid file");
+    ensure!(
+        scene.state()?["pid"] == json!(pid),
+        "another pid than in the pid file"
+    );
     ensure!(scene.path("images/restore.log").is_file(), "no restore.log");
-    scene.call(&["delete", "--force", &scene.id]).run()?.must()?;
+    scene
+        .call(&["delete", "--force", &scene.id])
+        .run()?
+        .must()?;
     scene.leaves_nothing()
 }
 
@@ -143,7 +163,11 @@ fn goes_on(scene: &mut Scene<'_>) -> Check {
 fn ends(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
     let hook = scene.executable("hook", "#!/bin/sh\ntouch \"$0.ran\"\n")?;
-    push(&mut scene.config, "/hooks/poststop", json!({ "path": hook }));
+    push(
+        &mut scene.config,
+        "/hooks/poststop",
+        json!({ "path": hook }),
+    );
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     let state = scene.verb("state")?;
@@ -164,7 +188,13 @@ fn leave_running(scene: &mut Scene<'_>) -> Check {
 fn pre_dump(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     let parent = scene.path("pre").display().to_string();
-    let pre = scene.call(&["checkpoint", "--pre-dump", "--image-path", &parent, &scene.id]);
+    let pre = scene.call(&[
+        "checkpoint",
+        "--pre-dump",
+        "--image-path",
+        &parent,
+        &scene.id,
+    ]);
     pre.run()?.must()?;
     scene.must_be("running")?;
     checkpoint(scene, &["--parent-path", "../pre"])?.must()?;
@@ -225,10 +255,18 @@ fn tcp(scene: &mut Scene<'_>) -> Check {
 fn failure(scene: &mut Scene<'_>) -> Check {
     connected(scene)?;
     let ran = checkpoint(scene, &[])?;
-    ensure!(!ran.ok(), "a connection was dumped unasked: {}", ran.story());
+    ensure!(
+        !ran.ok(),
+        "a connection was dumped unasked: {}",
+        ran.story()
+    );
     if scene.runtime().name == "longshore" {
         let one_line = ran.stderr.lines().count() == 1;
-        ensure!(one_line && ran.stderr.contains("dump.log"), "{}", ran.story());
+        ensure!(
+            one_line && ran.stderr.contains("dump.log"),
+            "{}",
+            ran.story()
+        );
     }
     scene.must_be("running")?;
     let say = scene.call(&["exec", &scene.id, "sh", "-c", "echo two > /tmp/say"]);
@@ -241,8 +279,20 @@ fn binds(scene: &mut Scene<'_>) -> Check {
     scene.open_dir("shared")?;
     scene.file("single", "of the host\n")?;
     let (directory, file) = (scene.path("shared"), scene.path("single"));
-    mount(&mut scene.config, "/mnt/dir", "bind", &directory.display().to_string(), &["rbind"]);
-    mount(&mut scene.config, "/mnt/file", "bind", &file.display().to_string(), &["bind", "ro"]);
+    mount(
+        &mut scene.config,
+        "/mnt/dir",
+        "bind",
+        &directory.display().to_string(),
+        &["rbind"],
+    );
+    mount(
+        &mut scene.config,
+        "/mnt/file",
+        "bind",
+        &file.display().to_string(),
+        &["bind", "ro"],
+    );
     scene.script(
         "exec </dev/null >/dev/null 2>&1; echo up > /mnt/dir/up; \
          while :; do [ -e /mnt/dir/ask ] && cat /mnt/file > /mnt/dir/answer; usleep 20000; done",
@@ -260,19 +310,58 @@ fn binds(scene: &mut Scene<'_>) -> Check {
     )
 }
 
+/// Engines carry images to hosts where the root filesystem is as it came.
+fn mount_points(scene: &mut Scene<'_>) -> Check {
+    criu(scene)?;
+    scene.open_dir("shared")?;
+    scene.file("single", "")?;
+    let (directory, file) = (scene.path("shared"), scene.path("single"));
+    mount(
+        &mut scene.config,
+        "/made/dir",
+        "bind",
+        &directory.display().to_string(),
+        &["rbind"],
+    );
+    mount(
+        &mut scene.config,
+        "/made/file",
+        "bind",
+        &file.display().to_string(),
+        &["bind"],
+    );
+    counting(scene)?;
+    checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
+    fs::remove_dir_all(scene.path("rootfs/made"))?;
+    restore(scene, &[])?;
+    counts_past(scene, before)
+}
+
 /// A file and a directory that are hidden stay hidden.
 fn masks(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
     scene.file("rootfs/secret", "secret\n")?;
     scene.file("rootfs/secrets/one", "secret\n")?;
-    set(&mut scene.config, "/linux/maskedPaths", json!(["/secret", "/secrets", "/proc/kcore"]));
-    set(&mut scene.config, "/linux/readonlyPaths", json!(["/proc/sys"]));
+    set(
+        &mut scene.config,
+        "/linux/maskedPaths",
+        json!(["/secret", "/secrets", "/proc/kcore"]),
+    );
+    set(
+        &mut scene.config,
+        "/linux/readonlyPaths",
+        json!(["/proc/sys"]),
+    );
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
     let look = "cat /secret; ls /secrets; cat /proc/kcore; touch /secrets/x 2>/dev/null && echo writable; \
         echo 1 > /proc/sys/kernel/domainname 2>/dev/null && echo sysctl; true";
-    let ran = scene.call(&["exec", &scene.id, "sh", "-c", look]).run()?.must()?;
+    let ran = scene
+        .call(&["exec", &scene.id, "sh", "-c", look])
+        .run()?
+        .must()?;
     ensure!(ran.stdout.is_empty(), "not hidden: {}", ran.story());
     Ok(())
 }
@@ -343,7 +432,11 @@ fn null_stdio(scene: &mut Scene<'_>) -> Check {
 }
 
 fn limits(scene: &mut Scene<'_>) -> Check {
-    set(&mut scene.config, "/linux/resources/pids", json!({ "limit": 77 }));
+    set(
+        &mut scene.config,
+        "/linux/resources/pids",
+        json!({ "limit": 77 }),
+    );
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
@@ -365,7 +458,9 @@ fn device_rules(scene: &mut Scene<'_>) -> Check {
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
     let look = "mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg";
-    let ran = scene.call(&["exec", "--cap", "CAP_MKNOD", &scene.id, "sh", "-c", look]).run()?;
+    let ran = scene
+        .call(&["exec", "--cap", "CAP_MKNOD", &scene.id, "sh", "-c", look])
+        .run()?;
     ensure!(
         !ran.ok() && ran.stderr.contains("not permitted"),
         "the device rules are not in force: {}",
@@ -409,7 +504,10 @@ fn host_cgroups(scene: &mut Scene<'_>) -> Check {
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
     let after = options()?;
-    ensure!(after.contains("nsdelegate"), "the host's cgroup2 has {after}");
+    ensure!(
+        after.contains("nsdelegate"),
+        "the host's cgroup2 has {after}"
+    );
     Ok(())
 }
 
@@ -419,7 +517,10 @@ fn network_by_path(scene: &mut Scene<'_>) -> Check {
     let holder = crate::holder::Holder::start("network")?;
     let path = holder.path("network");
     crate::config::no_namespace(&mut scene.config, "network");
-    crate::config::namespace(&mut scene.config, json!({ "type": "network", "path": path }));
+    crate::config::namespace(
+        &mut scene.config,
+        json!({ "type": "network", "path": path }),
+    );
     scene.holder = Some(holder);
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
@@ -427,7 +528,11 @@ fn network_by_path(scene: &mut Scene<'_>) -> Check {
     let pid = restore(scene, &[])?;
     counts_past(scene, before)?;
     let now = fs::read_link(format!("/proc/{pid}/ns/net"))?;
-    ensure!(now == fs::read_link(&path)?, "in network namespace {}", now.display());
+    ensure!(
+        now == fs::read_link(&path)?,
+        "in network namespace {}",
+        now.display()
+    );
     Ok(())
 }
 
@@ -438,17 +543,30 @@ fn hooks(scene: &mut Scene<'_>) -> Check {
     let hook = scene.executable("hook", text)?;
     for kind in ["prestart", "createRuntime", "poststart"] {
         let place = format!("/hooks/{kind}");
-        push(&mut scene.config, &place, json!({ "path": hook, "args": ["hook", kind] }));
+        push(
+            &mut scene.config,
+            &place,
+            json!({ "path": hook, "args": ["hook", kind] }),
+        );
     }
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     fs::write(scene.path("hook.log"), "")?;
     let pid = restore(scene, &[])?;
     let log = fs::read_to_string(scene.path("hook.log"))?;
-    let kinds: Vec<_> = log.lines().filter_map(|line| line.split(' ').next()).collect();
-    ensure!(kinds == ["prestart", "createRuntime"], "hooks at restore: {log}");
+    let kinds: Vec<_> = log
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ensure!(
+        kinds == ["prestart", "createRuntime"],
+        "hooks at restore: {log}"
+    );
     let pid = format!("\"pid\":{pid},");
-    ensure!(log.lines().all(|line| line.contains(&pid)), "not {pid}: {log}");
+    ensure!(
+        log.lines().all(|line| line.contains(&pid)),
+        "not {pid}: {log}"
+    );
     Ok(())
 }
 
@@ -456,10 +574,19 @@ fn work_path(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     let work = scene.path("work").display().to_string();
     checkpoint(scene, &["--work-path", &work])?.must()?;
-    ensure!(scene.path("work/dump.log").is_file(), "no dump.log in the work path");
-    ensure!(!scene.path("images/dump.log").exists(), "dump.log among the images");
+    ensure!(
+        scene.path("work/dump.log").is_file(),
+        "no dump.log in the work path"
+    );
+    ensure!(
+        !scene.path("images/dump.log").exists(),
+        "dump.log among the images"
+    );
     restore(scene, &["--work-path", &work])?;
-    ensure!(scene.path("work/restore.log").is_file(), "no restore.log in the work path");
+    ensure!(
+        scene.path("work/restore.log").is_file(),
+        "no restore.log in the work path"
+    );
     Ok(())
 }
 
@@ -467,7 +594,11 @@ fn must_refuse(scene: &Scene<'_>, ran: &Ran, words: &str) -> Check {
     ensure!(!ran.ok(), "not refused: {}", ran.story());
     let ours = scene.runtime().name == "longshore";
     let told = ran.stderr.lines().count() == 1 && ran.stderr.contains(words);
-    ensure!(told || !ours, "not one line with {words:?}: {}", ran.story());
+    ensure!(
+        told || !ours,
+        "not one line with {words:?}: {}",
+        ran.story()
+    );
     Ok(())
 }
 
@@ -510,7 +641,9 @@ fn exec_and_kill(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
-    let ran = scene.call(&["exec", &scene.id, "sh", "-c", "echo $$; exit 5"]).run()?;
+    let ran = scene
+        .call(&["exec", &scene.id, "sh", "-c", "echo $$; exit 5"])
+        .run()?;
     ensure!(ran.code() == 5 && !ran.stdout.is_empty(), "{}", ran.story());
     scene.must("pause")?;
     scene.must_be("paused")?;
@@ -530,7 +663,9 @@ fn foreground(scene: &mut Scene<'_>) -> Check {
     checkpoint(scene, &[])?.must()?;
     scene.file("rootfs/tmp/go", "")?;
     let images = scene.path("images").display().to_string();
-    let ran = scene.call(&["restore", "--image-path", &images, &scene.id]).run()?;
+    let ran = scene
+        .call(&["restore", "--image-path", &images, &scene.id])
+        .run()?;
     ensure!(ran.code() == 23, "{}", ran.story());
     scene.leaves_nothing()
 }
@@ -545,7 +680,10 @@ fn without_images(scene: &mut Scene<'_>) -> Check {
 fn damaged(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
-    fs::write(scene.path("images/inventory.img"), "nothing that CRIU wrote")?;
+    fs::write(
+        scene.path("images/inventory.img"),
+        "nothing that CRIU wrote",
+    )?;
     must_refuse(scene, &try_restore(scene, &[])?, "restore.log")?;
     scene.leaves_nothing()
 }

@@ -40,9 +40,9 @@ mod root;
 mod rootless;
 mod seccomp;
 mod seccomp_notify;
+mod systemd;
 mod update;
 mod update_limits;
-mod systemd;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};

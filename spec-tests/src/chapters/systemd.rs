@@ -230,14 +230,28 @@ fn unified(scene: &mut Scene<'_>) -> Check {
 /// The unit holds them too: what systemd writes anew one day is what was asked for last.
 fn update(scene: &mut Scene<'_>) -> Check {
     let unit = sleeper(scene, "system.slice")?;
-    set(&mut scene.config, "/linux/resources/pids", json!({ "limit": 50 }));
+    set(
+        &mut scene.config,
+        "/linux/resources/pids",
+        json!({ "limit": 50 }),
+    );
     scene.start()?;
-    let limits = ["--pids-limit", "60", "--cpu-quota", "25500", "--cpu-period", "100000"];
+    let limits = [
+        "--pids-limit",
+        "60",
+        "--cpu-quota",
+        "25500",
+        "--cpu-period",
+        "100000",
+    ];
     let mut args = vec!["update"];
     args.extend(limits);
     args.push(&scene.id);
     scene.call(&args).run()?.must()?;
-    must_show(&unit, &[("TasksMax", "60"), ("CPUQuotaPerSecUSec", "260ms")])?;
+    must_show(
+        &unit,
+        &[("TasksMax", "60"), ("CPUQuotaPerSecUSec", "260ms")],
+    )?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["set-property", "--runtime", &unit, "MemoryHigh=1G"])?;
     must_say(scene, &[("pids.max", "60"), ("cpu.max", "26000 100000")])
