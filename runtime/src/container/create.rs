@@ -4,6 +4,7 @@
 
 use super::builder::{ContainerBuilder, Rootfs};
 use super::fault::Fault;
+use super::pid_file::write_pid_file;
 use super::place::{self, Place};
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
@@ -18,8 +19,7 @@ use crate::resctrl::{self, Made};
 use crate::sys::{proc, socket};
 use crate::systemd::Started;
 use std::cell::OnceCell;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -529,30 +529,6 @@ fn finish(
     launch::commit(around.control.as_fd())?;
     watch.fault.point();
     Ok(())
-}
-
-/// Whole or not at all: engines read it as soon as it has its name.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let refused = |error| Error::system(format!("cannot write pid file {}", path.display()), error);
-    let name = path
-        .file_name()
-        .ok_or_else(|| refused(std::io::Error::from_raw_os_error(libc::EISDIR)))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let hidden = path.with_file_name(hidden);
-    let _ = fs::remove_file(&hidden); // of a create that was killed in between
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .open(&hidden)
-        .map_err(refused)?;
-    let written = file
-        .write_all(pid.to_string().as_bytes())
-        .and_then(|()| fs::rename(&hidden, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&hidden); // ours: it was made exclusively
-        refused(error)
-    })
 }
 
 /// Init has sent it before it said READY. It gets the size of the caller's own terminal, if there is one: later

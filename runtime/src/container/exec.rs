@@ -4,10 +4,11 @@
 
 use super::agent::{Agent, Whose, until_executed};
 use super::builder::Pty;
-use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets, write_pid_file};
+use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets};
 use super::edits::Edits;
 use super::fault::Fault;
 use super::judge::judge;
+use super::pid_file::write_pid_file;
 use super::record::Record;
 use super::state::{self, Proven};
 use super::stdio::{Pipes, Stdio};

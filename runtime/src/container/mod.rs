@@ -16,6 +16,7 @@ mod judge;
 mod kill;
 mod notify;
 mod pause;
+mod pid_file;
 mod place;
 mod process;
 pub(crate) mod record;
