@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::disk::Disk;
 use crate::holder::Holder;
-use crate::runtime::{Call, Ran, RuntimeUnderTest};
+use crate::runtime::{Call, LIMIT, Ran, RuntimeUnderTest};
 use crate::suite::{Check, Stop, Suite, ensure};
 use crate::{cgroups, config, rootfs};
 
@@ -191,7 +191,12 @@ impl<'s> Scene<'s> {
 
     /// Makes a create call and remembers the pid to reap.
     pub(crate) fn finish_create(&self, call: Call) -> Check<Ran> {
-        let ran = call.run()?;
+        self.finish_create_within(call, LIMIT)
+    }
+
+    /// The same of a call that may take longer than others.
+    pub(crate) fn finish_create_within(&self, call: Call, limit: Duration) -> Check<Ran> {
+        let ran = call.spawn()?.wait(limit)?;
         self.note_pid();
         Ok(ran)
     }

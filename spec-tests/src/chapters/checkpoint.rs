@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -62,6 +63,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
     while :; do i=$((i+1)); echo $i > /tmp/count.new; mv /tmp/count.new /tmp/count; usleep 20000; done";
 
+/// CRIU takes its time, the more where the processor is emulated.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Is there a CRIU that works with this kernel?
 fn criu(scene: &mut Scene<'_>) -> Check {
     let elsewhere = |why: String| Err(Stop::Skip(format!("{why}; a VM has one that does")));
@@ -108,7 +112,7 @@ fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     let mut args = vec!["checkpoint", "--image-path", &images];
     args.extend(more);
     args.push(&scene.id);
-    Ok(scene.call(&args).run()?)
+    Ok(scene.call(&args).spawn()?.wait(PATIENCE)?)
 }
 
 fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
@@ -125,7 +129,7 @@ fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     args.extend(more);
     args.push(&scene.id);
     let _ = fs::remove_file(&pid_file); // of the container that was checkpointed
-    scene.finish_create(scene.call(&args))
+    scene.finish_create_within(scene.call(&args), PATIENCE)
 }
 
 fn restore(scene: &Scene<'_>, more: &[&str]) -> Check<i32> {
@@ -475,9 +479,13 @@ fn another_id(scene: &mut Scene<'_>) -> Check {
     checkpoint(scene, &[])?.must()?;
     let before = count(scene);
     scene.id.push_str("-b");
-    scene.cgroup.push_str("-b");
-    let cgroup = json!(scene.cgroup);
-    set(&mut scene.config, "/linux/cgroupsPath", cgroup);
+    if scene.suite.systemd {
+        scene.in_scope("system.slice");
+    } else {
+        scene.cgroup.push_str("-b");
+        let cgroup = json!(scene.cgroup);
+        set(&mut scene.config, "/linux/cgroupsPath", cgroup);
+    }
     scene.write_config()?;
     let pid = restore(scene, &[])?;
     counts_past(scene, before)?;
