@@ -1,5 +1,6 @@
 //! From a plan to a running init: link it, spawn stage 1, play the host's half.
 
+mod child;
 mod encode;
 pub(crate) mod hooks;
 mod idmap;
