@@ -2,10 +2,11 @@
 //! Reads; changes nothing.
 
 use crate::cgroup::{Directories, Layout};
-use crate::config::{Config, NamespaceKind};
+use crate::config::{Config, IdMapping, NamespaceKind};
 use crate::error::{Error, Result};
-use crate::plan::Facts;
+use crate::plan::{Facts, MapWriter};
 use crate::sys::probe;
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 
@@ -16,8 +17,11 @@ pub(crate) fn facts(
     cgroup_directories: Directories,
 ) -> Result<Facts> {
     let effective = capability_set(caps::CapSet::Effective)?;
+    let privileged = effective & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0;
     Ok(Facts {
-        privileged: effective & caps::Capability::CAP_SYS_ADMIN.bitmask() != 0,
+        privileged,
+        device_nodes: privileged && !in_user_namespace(),
+        map_writer: map_writer(config, effective)?,
         mount_api: probe::mount_api(),
         mount_setattr: probe::mount_setattr(),
         clone3: probe::clone3(),
@@ -56,10 +60,49 @@ fn selinux() -> bool {
 
 /// Without the host's root: another user, or the root of a user namespace.
 pub(crate) fn rootless() -> bool {
-    /// Of the first user namespace, PROC_USER_INIT_INO.
-    const FIRST: u64 = 0xefff_fffd;
-    let namespace = || std::fs::metadata("/proc/self/ns/user").map(|file| file.ino());
-    !nix::unistd::geteuid().is_root() || namespace().is_ok_and(|inode| inode != FIRST)
+    !geteuid().is_root() || in_user_namespace()
+}
+
+/// In another than the first.
+fn in_user_namespace() -> bool {
+    const PROC_USER_INIT_INO: u64 = 0xefff_fffd;
+    let namespace = std::fs::metadata("/proc/self/ns/user");
+    namespace.is_ok_and(|file| file.ino() != PROC_USER_INIT_INO)
+}
+
+/// For the user namespace that the configuration makes, if it makes one.
+fn map_writer(config: &Config, effective: u64) -> Result<MapWriter> {
+    let needed = caps::Capability::CAP_SETUID.bitmask() | caps::Capability::CAP_SETGID.bitmask();
+    if !config.makes(NamespaceKind::User) || effective & needed == needed {
+        return Ok(MapWriter::Ourselves);
+    }
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    let alone = |maps: &[IdMapping], own| matches!(maps, [map] if map.host == own && map.size == 1);
+    if alone(&config.uid_mappings, uid) && alone(&config.gid_mappings, gid) {
+        let groups = nix::unistd::getgroups()
+            .map_err(|errno| Error::system("cannot read this process's groups", errno))?;
+        let other_groups = groups.iter().any(|group| group.as_raw() != gid);
+        return Ok(MapWriter::OwnIds { other_groups });
+    }
+    let helper = |name, property| {
+        let why = "this user may map no id but its own";
+        let missing = format!("{name} is not installed, and without it {why}");
+        find_program(name).ok_or_else(|| Error::unsupported(property, missing))
+    };
+    Ok(MapWriter::Helpers {
+        newuidmap: helper("newuidmap", "linux.uidMappings")?,
+        newgidmap: helper("newgidmap", "linux.gidMappings")?,
+    })
+}
+
+/// In PATH, or where Linux systems have it.
+fn find_program(name: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/bin"])
+        .filter(|directory| directory.starts_with('/'))
+        .map(|directory| format!("{directory}/{name}"))
+        .find(|program| access(&**program, AccessFlags::X_OK).is_ok())
 }
 
 /// A process that makes its user namespace holds everything in it.

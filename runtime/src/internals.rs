@@ -3,7 +3,7 @@
 use crate::cgroup::{self, Directories, Directory};
 use crate::config::Config;
 use crate::launch::{self, Link};
-use crate::plan::{self, Facts, Plan, Request};
+use crate::plan::{self, Facts, MapWriter, Plan, Request};
 use std::os::fd::AsFd;
 
 mod oracles;
@@ -19,6 +19,8 @@ fn facts() -> Facts {
         .to_vec();
     Facts {
         privileged: false,
+        device_nodes: false,
+        map_writer: MapWriter::Ourselves,
         mount_api: false,
         mount_setattr: false,
         clone3: true,

@@ -258,7 +258,6 @@ impl ContainerBuilder {
             plan: &prepared.plan,
             bundle: &prepared.request.bundle,
             state_root: &self.settings.state_root,
-            privileged: prepared.facts.privileged,
             cgroup: watch.cgroup,
             control: host_control,
             deadline: launch::SETUP_DEADLINE,

@@ -459,7 +459,6 @@ impl Exec<'_> {
             plan: &prepared.plan,
             bundle: &record.bundle,
             state_root: &settings.state_root,
-            privileged: prepared.facts.privileged,
             cgroup,
             control: host_control,
             deadline: DEADLINE,

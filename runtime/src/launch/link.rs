@@ -306,10 +306,7 @@ impl Linker<'_, '_> {
             Maps::Of(path) => File::open(path)
                 .map_err(|error| Error::system(format!("cannot open {path}"), error))?
                 .into(),
-            Maps::These { uids, gids } => {
-                let privileged = self.link.facts.privileged;
-                userns::with_maps(uids, gids, privileged, self.link.state_root)?
-            }
+            Maps::These { uids, gids } => userns::with_maps(uids, gids, self.link.state_root)?,
         });
         self.namespaces.push((maps.clone(), namespace.clone()));
         Ok(namespace)

@@ -2,9 +2,10 @@
 //! turns, hear READY. Every wait also watches init, and has a deadline.
 
 use super::hooks::{Surroundings, run_all};
+use super::idmap::{self, Mapped};
 use super::link::{Late, Program};
 use super::netdev::Moves;
-use super::{idmap, image, spawn};
+use super::{image, spawn};
 use crate::cgroup::Cgroup;
 use crate::config::{RLIMITS, Rlimit};
 use crate::error::{Error, ErrorKind, Result};
@@ -72,7 +73,6 @@ pub(crate) struct Surround<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) bundle: &'a str,
     pub(crate) state_root: &'a Path,
-    pub(crate) privileged: bool,
     /// Empty up to `Progress::meanwhile`.
     pub(crate) cgroup: &'a OnceCell<Cgroup>,
     pub(crate) control: OwnedFd,
@@ -359,8 +359,13 @@ fn turn(
     };
     for task in tasks {
         match task {
-            HostTask::IdMaps { uids, gids } => {
-                idmap::write(created.pid, uids, gids, around.privileged)?
+            HostTask::IdMaps { uids, gids, writer } => {
+                let process = Mapped {
+                    pid: created.pid,
+                    pidfd: created.pidfd.as_fd(),
+                    state_root: around.state_root,
+                };
+                idmap::write(&process, uids, gids, writer)?;
             }
             HostTask::OomScore(score) => oom_score(created.pid, *score)?,
             HostTask::Limits(limits) => set_limits(created.pid, limits)?,

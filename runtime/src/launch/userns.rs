@@ -23,7 +23,6 @@ const FIRST: RawFd = 3;
 pub(super) fn with_maps(
     uids: &[IdMapping],
     gids: &[IdMapping],
-    privileged: bool,
     state_root: &Path,
 ) -> Result<OwnedFd> {
     let refused = |errno| Error::system("cannot make a user namespace for its maps", errno);
@@ -44,7 +43,8 @@ pub(super) fn with_maps(
     let stage1 = spawn::spawn(image::image(state_root)?.as_fd(), &argument, &pass)?;
     drop((inits, program));
     let opened = meet(&host, stage1.pidfd.as_fd()).and_then(|()| {
-        idmap::write(stage1.pid, uids, gids, privileged).map_err(|error| {
+        // Whoever may map the ids of a mount may write these.
+        idmap::write_ourselves(stage1.pid, uids, gids).map_err(|error| {
             // It knows the container's own maps only.
             let errno = error.errno().unwrap_or(libc::EPERM);
             Error::system("cannot write the maps of the mount", errno)

@@ -2,7 +2,7 @@
 //! facts, must give the plan beside it. `UPDATE_GOLDEN=1` rewrites them;
 //! reviewers read the difference.
 
-use super::{Facts, Listen, Request, compile};
+use super::{Facts, Listen, MapWriter, Request, compile};
 use crate::cgroup::{self, Directories, Directory, Version};
 use crate::config::{Config, NamespaceKind};
 use crate::systemd::Unit;
@@ -20,6 +20,8 @@ fn facts(id: &str) -> Facts {
     let controllers = ["cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma"];
     Facts {
         privileged: true,
+        device_nodes: true,
+        map_writer: MapWriter::Ourselves,
         mount_api: true,
         mount_setattr: true,
         clone3: true,

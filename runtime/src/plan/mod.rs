@@ -88,6 +88,10 @@ pub(crate) struct Listen {
 pub(crate) struct Facts {
     /// May this process use the kernel's mount calls and open what it likes: CAP_SYS_ADMIN.
     pub(crate) privileged: bool,
+    /// The same, and not of a user namespace alone: it can make device nodes.
+    pub(crate) device_nodes: bool,
+    /// For the user namespace that the container gets.
+    pub(crate) map_writer: MapWriter,
     /// fsopen(2), open_tree(2), move_mount(2).
     pub(crate) mount_api: bool,
     pub(crate) mount_setattr: bool,
@@ -115,6 +119,21 @@ impl Facts {
     pub(crate) fn new_api(&self) -> bool {
         self.mount_api && self.mount_setattr
     }
+}
+
+/// Who writes the maps of a new user namespace. user_namespaces(7)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MapWriter {
+    /// This process, which has CAP_SETUID and CAP_SETGID.
+    Ourselves,
+    /// This process without them. The kernel takes its own two ids, if setgroups(2) is denied for ever: what other
+    /// groups it has, stay.
+    OwnIds { other_groups: bool },
+    /// newuidmap(1) and newgidmap(1), by these paths: they know what /etc/subuid and /etc/subgid give this user.
+    Helpers {
+        newuidmap: String,
+        newgidmap: String,
+    },
 }
 
 /// Where a mount's tree comes from.
@@ -362,6 +381,7 @@ pub(crate) enum HostTask {
     IdMaps {
         uids: Vec<IdMapping>,
         gids: Vec<IdMapping>,
+        writer: MapWriter,
     },
     OomScore(i32),
     Hooks {

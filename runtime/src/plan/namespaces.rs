@@ -1,9 +1,10 @@
 //! Which clone makes or joins which namespace. Pure.
 
 use super::order::Steps;
-use super::{Action, Facts, HostTask};
+use super::{Action, Facts, HostTask, MapWriter};
 use crate::cgroup;
 use crate::config::{Config, NamespaceKind};
+use crate::error::Error;
 
 use NamespaceKind::{Cgroup, Ipc, Mount, Network, Pid, Time, User, Uts};
 
@@ -42,6 +43,27 @@ fn joins_cgroup_first(config: &Config, facts: &Facts) -> bool {
     config.namespace(User).is_some()
         && joined(config, Cgroup).is_some()
         && !facts.owned_by_user.contains(&Cgroup)
+}
+
+/// Where setgroups(2) is denied, nobody can have other groups than the caller, nor fewer.
+pub(crate) fn foreign_groups(
+    config: &Config,
+    facts: &Facts,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    const PATH: &str = "process.user.additionalGids";
+    let MapWriter::OwnIds { other_groups } = facts.map_writer else {
+        return Ok(());
+    };
+    if !config.process.additional_gids.is_empty() {
+        let message = "a user that maps its own ids alone can't change groups";
+        return Err(Error::unsupported(PATH, message));
+    }
+    if other_groups {
+        let warning = "the caller's other groups stay, it maps its own ids alone";
+        warnings.push(format!("{PATH}: {warning}"));
+    }
+    Ok(())
 }
 
 fn path_of(config: &Config, kind: NamespaceKind) -> String {
@@ -125,7 +147,8 @@ pub(crate) fn stage1(config: &Config, facts: &Facts, steps: &mut Steps) {
 pub(crate) fn init(config: &Config, facts: &Facts, steps: &mut Steps) {
     if config.makes(User) {
         let (uids, gids) = (config.uid_mappings.clone(), config.gid_mappings.clone());
-        let mut tasks = vec![HostTask::IdMaps { uids, gids }];
+        let writer = facts.map_writer.clone();
+        let mut tasks = vec![HostTask::IdMaps { uids, gids, writer }];
         tasks.extend(config.process.oom_score_adj.map(HostTask::OomScore));
         steps.push("linux.uidMappings", Action::HostTurn(tasks));
     }

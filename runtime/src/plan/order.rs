@@ -58,6 +58,7 @@ pub(crate) fn compile(
         }
         steps.push("linux.intelRdt", Action::Resctrl(rdt.clone()));
     }
+    problems.extend(namespaces::foreign_groups(config, facts, &mut warnings).err());
     steps.side = Side::Stage1;
     namespaces::stage1(config, facts, &mut steps);
 

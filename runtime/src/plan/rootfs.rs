@@ -460,7 +460,7 @@ fn devices(config: &Config, facts: &Facts, steps: &mut Steps) {
 
 fn device_node(path: String, device: Device, config: &Config, facts: &Facts, steps: &mut Steps) {
     // No node can be made in a user namespace: the host's own is bound.
-    let bound = config.namespace(NamespaceKind::User).is_some() || !facts.privileged;
+    let bound = config.namespace(NamespaceKind::User).is_some() || !facts.device_nodes;
     if bound && device.kind != libc::S_IFIFO {
         let target = device.path.clone();
         steps.push(

@@ -1,6 +1,8 @@
 //! A plan as text and JSON: `longshore plan`, golden tests, the words of errors. Pure.
 
-use super::{Action, HostTask, IdMap, Identity, Maps, Plan, Side, Step, Switch, TreeSource};
+use super::{
+    Action, HostTask, IdMap, Identity, MapWriter, Maps, Plan, Side, Step, Switch, TreeSource,
+};
 use crate::cgroup::Missing;
 use crate::config::mount_options::{ATTRIBUTES, MountOptions, SUPERBLOCK, attr, ms};
 use crate::config::rdt::Class;
@@ -160,8 +162,18 @@ pub(crate) fn capabilities(bits: u64) -> String {
 impl fmt::Display for HostTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HostTask::IdMaps { uids, gids } => {
-                write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids))
+            HostTask::IdMaps { uids, gids, writer } => {
+                write!(f, "host maps uids {}, gids {}", maps(uids), maps(gids))?;
+                match writer {
+                    MapWriter::Ourselves => Ok(()),
+                    MapWriter::OwnIds { .. } => f.write_str(", without setgroups"),
+                    MapWriter::Helpers {
+                        newuidmap,
+                        newgidmap,
+                    } => {
+                        write!(f, ", by {newuidmap} and {newgidmap}")
+                    }
+                }
             }
             HostTask::OomScore(score) => write!(f, "host sets oom_score_adj = {score}"),
             HostTask::CatchUp => write!(f, "host ends its steps above"),
