@@ -76,7 +76,7 @@ pub struct RuntimeBuilder {
 
 impl RuntimeBuilder {
     /// The directory that holds a directory for each container. Unset: `/run/longshore`, or for
-    /// other users than root `$XDG_RUNTIME_DIR/longshore`.
+    /// other users than the host's root `$XDG_RUNTIME_DIR/longshore`.
     pub fn state_root(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_root = Some(directory.into());
         self
@@ -172,11 +172,14 @@ impl RuntimeBuilder {
 }
 
 fn default_state_root() -> Result<PathBuf> {
-    if nix::unistd::geteuid().is_root() {
+    // Engines may set it to nothing.
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+    let root = nix::unistd::geteuid().is_root();
+    // Root of a user namespace, as an ordinary user's engine makes it, is that user still.
+    if root && (own.is_none() || !crate::host::rootless()) {
         return Ok(PathBuf::from("/run/longshore"));
     }
-    // Engines may set it to nothing.
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
+    match own {
         Some(directory) => Ok(Path::new(&directory).join("longshore")),
         None => Err(Error::new(
             ErrorKind::InvalidConfig,

@@ -81,7 +81,7 @@ const GLOBAL: &[Flag] = &[
         "root",
         None,
         "DIR",
-        "directory for the state of containers (default: /run/longshore)",
+        "directory for the state of containers (default: /run/longshore, rootless $XDG_RUNTIME_DIR/longshore)",
     ),
     option(
         "stop-at-fault-point",

@@ -74,10 +74,12 @@ impl Layout {
     /// As far as this user may make a cgroup beside or below our own, and the places where not.
     pub(crate) fn of_this_user(self) -> (Layout, Vec<String>) {
         let mut left_out = Vec::new();
+        // To make a directory takes the right to one, to move a process below it that to the other.
         let mut may = |mount: &str, parent: &str| {
             let place = format!("{mount}{parent}");
             let (flags, access) = (AtFlags::AT_EACCESS, AccessFlags::W_OK);
-            let may = faccessat(AT_FDCWD, &*place, access, flags).is_ok();
+            let may_write = |path: &str| faccessat(AT_FDCWD, path, access, flags).is_ok();
+            let may = may_write(&place) && may_write(&format!("{place}/cgroup.procs"));
             if !may {
                 left_out.push(place);
             }

@@ -189,11 +189,9 @@ impl ContainerBuilder {
             problems.extend(found);
             Plan::default()
         });
-        if !place.left_out.is_empty() {
-            plan.warnings.push(format!(
-                "linux.cgroupsPath: no cgroup of its own, this user can't make one in {}",
-                place.left_out.join(", ")
-            ));
+        if let Some(why) = place.without {
+            let warning = format!("linux.cgroupsPath: no cgroup of its own, {why}");
+            plan.warnings.push(warning);
         }
         if self.notify.is_some() && request.notify.is_none() {
             plan.warnings.push(

@@ -17,8 +17,8 @@ pub(super) struct Place {
     pub(super) layout: Layout,
     pub(super) directories: Directories,
     pub(super) unit: Option<Unit>,
-    /// Where this user can't make one, and it may do without.
-    pub(super) left_out: Vec<String>,
+    /// Why it has none, or not everywhere, and does without.
+    pub(super) without: Option<String>,
 }
 
 impl Place {
@@ -31,6 +31,9 @@ impl Place {
         if let Some(manager) = &settings.manager {
             return by_systemd(manager, layout, path, id);
         }
+        if layout == Layout::Absent && settings.cgroups != CgroupDriver::None {
+            return Ok(Place::nowhere("no cgroups are mounted here"));
+        }
         let rootless = || settings.rootless.unwrap_or_else(crate::host::rootless);
         let (layout, left_out) = match path {
             None if rootless() => layout.of_this_user(),
@@ -40,12 +43,23 @@ impl Place {
             Layout::Absent => Directories(Vec::new()),
             _ => cgroup::directories(&layout, path, id)?,
         };
+        let without = (!left_out.is_empty())
+            .then(|| format!("this user can't make one in {}", left_out.join(", ")));
         Ok(Place {
             layout,
             directories,
             unit: None,
-            left_out,
+            without,
         })
+    }
+
+    fn nowhere(why: &str) -> Place {
+        Place {
+            layout: Layout::Absent,
+            directories: Directories(Vec::new()),
+            unit: None,
+            without: Some(why.to_owned()),
+        }
     }
 }
 
@@ -64,7 +78,7 @@ fn by_systemd(manager: &Manager, layout: Layout, path: Option<&str>, id: &str) -
         layout,
         directories: Directories(vec![directory]),
         unit: Some(unit),
-        left_out: Vec::new(),
+        without: None,
     })
 }
 
