@@ -38,6 +38,9 @@ mod process;
 mod programs;
 mod root;
 mod rootless;
+mod rootless_cgroups;
+mod rootless_inside;
+mod rootless_ranges;
 mod seccomp;
 mod seccomp_notify;
 mod systemd;
@@ -105,6 +108,9 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         cgroup2::SCENARIOS,
         checkpoint::SCENARIOS,
         rootless::SCENARIOS,
+        rootless_cgroups::SCENARIOS,
+        rootless_inside::SCENARIOS,
+        rootless_ranges::SCENARIOS,
         systemd::SCENARIOS,
     ];
     [

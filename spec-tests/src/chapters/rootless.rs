@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::{namespace, set, strip};
 use crate::property::{Scenario, scenario};
@@ -21,6 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("rootless.limits.refused", limits_refused),
     scenario("rootless.no.refused", no_refused),
     scenario("rootless.additionalGids.refused", groups_refused),
+    scenario("rootless.other-groups", other_groups),
     scenario("rootless.netDevices.refused", devices_refused).deviates(&[
         ("runc", "1.1 does not know them"),
         ("crun", "1.8 does not know them"),
@@ -29,13 +30,20 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Nobody in any list of users.
-const USER: u32 = 424_242;
+pub(super) const USER: u32 = 424_242;
 
 /// A config for somebody who is root in its own user namespace only, and everything of the scene handed over.
 fn rootless(scene: &mut Scene<'_>) -> Check {
+    hand_over(
+        scene,
+        json!([{ "containerID": 0, "hostID": USER, "size": 1 }]),
+    )
+}
+
+/// The same with maps of its choice.
+pub(super) fn hand_over(scene: &mut Scene<'_>, map: Value) -> Check {
     let config = &mut scene.config;
     namespace(config, json!({ "type": "user" }));
-    let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
     set(config, "/linux/uidMappings", map.clone());
     set(config, "/linux/gidMappings", map);
     strip(config, "/linux/cgroupsPath");
@@ -54,10 +62,15 @@ fn rootless(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
-fn call(scene: &Scene<'_>, args: &[&str]) -> Call {
+pub(super) fn call(scene: &Scene<'_>, args: &[&str]) -> Call {
+    call_in(scene, "--clear-groups", args)
+}
+
+/// With groups as an option of setpriv(1) says.
+pub(super) fn call_in(scene: &Scene<'_>, groups: &str, args: &[&str]) -> Call {
     let mut call = scene.call(args);
     let id = USER.to_string();
-    let become_user = ["--reuid", &id, "--regid", &id, "--clear-groups"];
+    let become_user = ["--reuid", &id, "--regid", &id, groups];
     let runtime = scene.program.display().to_string();
     let head = become_user.map(str::to_owned).into_iter().chain([runtime]);
     call.args = head.chain(call.args).collect();
@@ -65,7 +78,7 @@ fn call(scene: &Scene<'_>, args: &[&str]) -> Call {
     call
 }
 
-fn must_refuse(scene: &Scene<'_>, ran: &Ran, place: &str) -> Check {
+pub(super) fn must_refuse(scene: &Scene<'_>, ran: &Ran, place: &str) -> Check {
     ensure!(!ran.ok() && ran.stdout.is_empty(), "{}", ran.story());
     let ours = scene.runtime().name == "longshore";
     ensure!(
@@ -104,6 +117,11 @@ fn run(scene: &mut Scene<'_>) -> Check {
 fn running(scene: &mut Scene<'_>) -> Check {
     scene.script("echo up > /tmp/up; exec sleep 100");
     rootless(scene)?;
+    detached(scene)
+}
+
+/// Until the script has made `/tmp/up`.
+pub(super) fn detached(scene: &Scene<'_>) -> Check {
     let call = call(scene, &["run", "--detach", "--pid-file", "pid", &scene.id]);
     let ran = scene.finish_create(call)?;
     ran.must()?;
@@ -183,6 +201,23 @@ fn groups_refused(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
     let ran = call(scene, &["run", &scene.id]).run()?;
     must_refuse(scene, &ran, "process.user")
+}
+
+/// Nor can they be left, which is said.
+fn other_groups(scene: &mut Scene<'_>) -> Check {
+    scene.script("grep ^Groups: /proc/self/status");
+    rootless(scene)?;
+    let ran = call_in(scene, "--groups=424243", &["run", &scene.id])
+        .run()?
+        .must()?;
+    ensure!(ran.stdout.contains("65534"), "{}", ran.story());
+    let said = ran.stderr.contains("process.user.additionalGids");
+    ensure!(
+        said || scene.runtime().name != "longshore",
+        "{}",
+        ran.story()
+    );
+    Ok(())
 }
 
 /// The runtime's network namespace is not this user's.
