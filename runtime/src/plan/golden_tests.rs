@@ -106,9 +106,16 @@ fn adjust(case: &str, facts: &mut Facts, request: &mut Request) {
             request.notify = Some("/run/longshore/golden/notify".to_owned());
             (request.extra_fds, request.listen) = (3, Some(Listen { count: 2, names }));
         }
-        "rootless" => {
-            facts.privileged = false;
+        "rootless" | "rootless-ranges" => {
+            (facts.privileged, facts.device_nodes) = (false, false);
             facts.cgroup_directories = Directories(Vec::new());
+            facts.map_writer = match case {
+                "rootless" => MapWriter::OwnIds { other_groups: true },
+                _ => MapWriter::Helpers {
+                    newuidmap: "/usr/bin/newuidmap".to_owned(),
+                    newgidmap: "/usr/bin/newgidmap".to_owned(),
+                },
+            };
         }
         _ => {}
     }
