@@ -177,6 +177,10 @@ const CRUN: Known = &[
     ("exec.process-file.duplicate-name", "takes it"),
     ("exec.cgroup.controllers", CGROUP),
     ("exec.cgroup.refused", CGROUP),
+    (
+        "rootless.cgroup.beside-the-caller",
+        "stays in its caller's cgroup then",
+    ),
     ("rootless.limits.refused", IGNORES),
     ("rootless.no.refused", IGNORES),
     ("rootless.additionalGids.refused", IGNORES),
