@@ -41,6 +41,7 @@ mod rootless;
 mod seccomp;
 mod seccomp_notify;
 mod systemd;
+mod systemd_inside;
 mod update;
 mod update_limits;
 
@@ -106,6 +107,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         checkpoint::SCENARIOS,
         rootless::SCENARIOS,
         systemd::SCENARIOS,
+        systemd_inside::SCENARIOS,
     ];
     [
         properties(),
