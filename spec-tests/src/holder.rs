@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::suite::{Check, Stop};
+use crate::sys;
 
 /// The argument by which this program becomes the holder.
 pub(crate) const ARGUMENT: &str = "--hold-namespace";
@@ -90,10 +91,10 @@ pub(crate) fn hold(kind: &str) -> std::io::Result<()> {
     unshare(flag)?;
     // Only children enter a new pid or time namespace.
     if matches!(kind, "pid" | "time") {
-        let mut child = Command::new("/proc/self/exe")
-            .args([ARGUMENT, "none"])
-            .stdout(Stdio::null())
-            .spawn()?;
+        let mut command = Command::new("/proc/self/exe");
+        command.args([ARGUMENT, "none"]).stdout(Stdio::null());
+        sys::fork(&mut command);
+        let mut child = command.spawn()?;
         println!("{}", child.id());
         std::io::stdout().flush()?;
         child.wait()?;

@@ -52,6 +52,7 @@ const CRUN: Known = &[
     ("linux.namespaces.time.path", TIME),
     ("linux.timeOffsets", TIME),
     ("linux.timeOffsets.nanosecs", TIME),
+    ("linux.timeOffsets.shared-pid-namespace", TIME),
     (
         "linux.resources.blockIO.weight",
         "knows blkio.weight only, not blkio.bfq.weight",

@@ -17,6 +17,8 @@ mod config;
 mod disk;
 mod engines;
 mod holder;
+#[allow(unsafe_code)]
+mod kernel;
 mod known;
 mod leak;
 mod notifier;

@@ -1,4 +1,4 @@
-//! The kernel calls that std and nix do not offer. The only module with unsafe code.
+//! The kernel calls that std and nix do not offer. Besides `kernel` the only module with unsafe code.
 
 use std::fs::File;
 use std::io;
@@ -200,6 +200,13 @@ pub(crate) fn ignore_only(command: &mut Command, ignored: &'static [i32]) {
     };
     // SAFETY: between fork and exec the hook only makes a system call and allocates nothing.
     unsafe { command.pre_exec(hook) };
+}
+
+/// Has the child made by fork. std's own way shares memory with it until it is executed, which kernels before
+/// 6.3 refuse to a process whose children get another time namespace.
+pub(crate) fn fork(command: &mut Command) {
+    // SAFETY: the hook does nothing; that there is one is enough.
+    unsafe { command.pre_exec(|| Ok(())) };
 }
 
 /// Occupies the low descriptor numbers, so that neither std's exec-status pipe

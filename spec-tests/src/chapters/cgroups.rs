@@ -361,6 +361,16 @@ pub(crate) const PROPERTIES: &[Property] = &[
         view: View::V1,
         ..PROPERTY
     },
+    Property {
+        // As much as the program itself: nothing that a runtime needs may count.
+        name: "linux.resources.pids.limit.one",
+        prepare: |_| super::update::needs_pids(),
+        set: |_, config| set(config, "/linux/resources/pids", json!({ "limit": 1 })),
+        strip: |config| strip(config, "/linux/resources/pids"),
+        probe: Probe::Script("(true); echo forked"),
+        expect: Expect::Has("can't fork"),
+        ..PROPERTY
+    },
     limit!(
         "linux.resources.blockIO.weight",
         "blockIO/weight",

@@ -1,8 +1,11 @@
 //! De facto, as engines use it: what a process that `exec` adds gets, by flags or from the container's configuration.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::exec::{UMASK, exec, sleeper};
+use crate::cgroups;
 use crate::config::set;
 use crate::scene::Scene;
 use crate::suite::{Case, Check, Known, Stop, Suite, View, ensure};
@@ -15,6 +18,7 @@ pub(crate) struct Added {
     flags: &'static [&'static str],
     script: &'static str,
     expect: &'static str,
+    needs: fn(&Scene<'_>) -> Check,
     known: Known,
 }
 
@@ -30,6 +34,7 @@ const fn added(
         flags,
         script,
         expect,
+        needs: |_| Ok(()),
         known: &[],
     }
 }
@@ -40,7 +45,26 @@ const AFFINITY: Known = &[
     ("crun", "1.8 does not know it"),
 ];
 
+/// Before 6.2 a process that enters a cpuset is given all its CPUs; what it had asked for is forgotten.
+fn cpus_outlast_the_cgroup(scene: &Scene<'_>) -> Check {
+    let files = cgroups::directories(&scene.cgroup);
+    let files: Vec<_> = files.iter().map(|dir| dir.join("cgroup.procs")).collect();
+    let script = format!("taskset -p -c 1 $$ >&2; for file; do echo $$ > $file; done; {CPUS}");
+    let mut command = Command::new("sh");
+    let tried = command.args(["-c", &script, "sh"]).args(files).output()?;
+    let seen = String::from_utf8_lossy(&tried.stdout).trim().to_owned();
+    if seen == "1" {
+        return Ok(());
+    }
+    let why = format!("the kernel forgets a process's CPUs where it enters a cgroup: now {seen:?}");
+    Err(Stop::Skip(why))
+}
+
 impl Added {
+    const fn only_if(self, needs: fn(&Scene<'_>) -> Check) -> Added {
+        Added { needs, ..self }
+    }
+
     const fn with(self, set: fn(&mut Value)) -> Added {
         Added { set, ..self }
     }
@@ -70,6 +94,7 @@ impl Case for Added {
                 (self.set)(&mut scene.config);
             }
             sleeper(&mut scene)?;
+            (self.needs)(&scene)?;
             let script = format!("exec 2>&1; echo probe:; {}", self.script);
             let flags = if with { self.flags } else { &[] };
             let ran = exec(&scene, flags, &["sh", "-c", &script]).run()?;
@@ -184,6 +209,7 @@ pub(crate) const ADDED: &[Added] = &[
                 json!({ "initial": "1" }),
             );
         })
+        .only_if(cpus_outlast_the_cgroup)
         .deviates(AFFINITY),
     added(
         "exec.process.scheduler",

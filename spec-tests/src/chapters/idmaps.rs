@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::config::{bind, push, set, strip_option, user_namespace};
 use crate::holder::Holder;
+use crate::kernel;
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
 use crate::suite::{Check, Known};
@@ -26,6 +27,12 @@ fn source(scene: &mut Scene<'_>) -> Check {
 
 const OWNERS: Probe = Probe::Script("stat -c %u:%g /data/file");
 const OWNERS_BELOW: Probe = Probe::Script("stat -c %u:%g /data/file /data/sub/file");
+
+/// The same, where the kernel can map what is mounted below.
+fn mapped_below(scene: &mut Scene<'_>) -> Check {
+    kernel::maps_ids_of_tmpfs()?;
+    source(scene)
+}
 
 /// The last mount, which is the one that `bind` has added.
 fn map(config: &mut Value, host: u32) {
@@ -81,7 +88,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "mounts.options.ridmap",
-        prepare: source,
+        prepare: mapped_below,
         set: |_, config| {
             bind(config, &["rbind", "idmap", "ridmap"]);
             map(config, 1234);
@@ -94,7 +101,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "mounts.uidMappings.tmpfs",
-        prepare: source,
+        prepare: mapped_below,
         set: |_, config| {
             tmpfs(config, &["mode=700", "nosuid"]);
             map(config, 1234);
@@ -108,7 +115,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
     // The container's own maps, but for the host's first id.
     Property {
         name: "mounts.uidMappings.tmpfs.user-namespace",
-        prepare: source,
+        prepare: mapped_below,
         set: |_, config| {
             tmpfs(config, &["idmap"]);
             user_namespace(config);

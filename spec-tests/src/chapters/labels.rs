@@ -71,11 +71,14 @@ fn exec(scene: &mut Scene<'_>) -> Check {
     load(scene)?;
     set(&mut scene.config, "/process/apparmorProfile", json!(NAME));
     sleeper(scene)?;
+    let denied =
+        "longshore-spec-test (enforce)\nsh: can't create /tmp/forbidden: Permission denied";
     for (flags, expect) in [
-        (&[][..], "longshore-spec-test (enforce)"),
+        (&[][..], denied),
         (&["--apparmor", "unconfined"], "unconfined"),
     ] {
-        let label = says(scene, flags, "cat /proc/self/attr/current")?;
+        let script = "exec 2>&1; cat /proc/self/attr/current; echo > /tmp/forbidden; true";
+        let label = says(scene, flags, script)?;
         ensure!(label == expect, "{flags:?}: {label:?}");
     }
     Ok(())

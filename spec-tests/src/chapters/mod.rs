@@ -44,6 +44,7 @@ mod rootless_ranges;
 mod seccomp;
 mod seccomp_notify;
 mod systemd;
+mod systemd_inside;
 mod update;
 mod update_limits;
 
@@ -112,6 +113,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         rootless_inside::SCENARIOS,
         rootless_ranges::SCENARIOS,
         systemd::SCENARIOS,
+        systemd_inside::SCENARIOS,
     ];
     [
         properties(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cgroups;
 use crate::config::{bind, mount, set, strip_option, unmount, user_namespace};
+use crate::kernel;
 use crate::property::{Expect, PROPERTY, Probe, Property};
 use crate::scene::Scene;
 use crate::suite::{Check, Known, Stop, View};
@@ -553,7 +554,10 @@ pub(crate) const PROPERTIES: &[Property] = &[
     },
     Property {
         name: "mounts.overlay.beyond-a-page",
-        prepare: layers,
+        prepare: |scene| {
+            layers(scene)?;
+            kernel::takes_layers_one_by_one(&layer(scene, 0), &layer(scene, 1))
+        },
         set: |scene, config| overlay(scene, config, LAYERS),
         strip: |config| unmount(config, "/new"),
         probe: Probe::Script("cat /new/0 /new/49"),

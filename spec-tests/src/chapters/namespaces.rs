@@ -310,6 +310,34 @@ pub(crate) const PROPERTIES: &[Property] = &[
         ..PROPERTY
     },
     Property {
+        // Only children enter a new time namespace, and without a new one of pids nothing else asks for a child.
+        name: "linux.timeOffsets.shared-pid-namespace",
+        set: |_, config| {
+            no_namespace(config, "pid");
+            namespace(config, json!({ "type": "time" }));
+            set(
+                config,
+                "/linux/timeOffsets",
+                json!({ "boottime": { "secs": 1_000_000_000, "nanosecs": 0 } }),
+            );
+        },
+        strip: |config| {
+            no_namespace(config, "time");
+            strip(config, "/linux/timeOffsets");
+        },
+        probe: Probe::Script(
+            "echo time $(readlink /proc/self/ns/time); echo pid $(readlink /proc/self/ns/pid); cut -d. -f1 /proc/uptime",
+        ),
+        expect: Expect::That(|_, seen| {
+            let uptime = seen.lines().last().and_then(|line| line.parse().ok());
+            differs(seen, "time")
+                && !differs(seen, "pid")
+                && uptime.is_some_and(|seconds: u64| seconds > 1_000_000_000)
+        }),
+        known: NO_TIME,
+        ..PROPERTY
+    },
+    Property {
         name: "linux.timeOffsets.nanosecs",
         set: |_, config| {
             namespace(config, json!({ "type": "time" }));

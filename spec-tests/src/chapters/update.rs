@@ -76,7 +76,7 @@ fn pids(scene: &Scene<'_>) -> Check<String> {
     read(scene, "pids", "pids.max")
 }
 
-fn needs_pids() -> Check {
+pub(super) fn needs_pids() -> Check {
     if cgroups::unified() {
         controller("pids")
     } else {

@@ -28,7 +28,7 @@ pub(crate) const LINUX: &[Requirement] = &[
     required("linux.gidMappings.containerID", "config-linux.md#user-namespace-mappings", V1_0_0, "the first group id inside", &["linux.uidMappings"]),
     required("linux.gidMappings.hostID", "config-linux.md#user-namespace-mappings", V1_0_0, "the first group id on the host", &["linux.uidMappings"]),
     required("linux.gidMappings.size", "config-linux.md#user-namespace-mappings", V1_0_0, "how many group ids", &["linux.uidMappings"]),
-    required("linux.timeOffsets.secs", "config-linux.md#offset-for-time-namespace", V1_1_0, "seconds of a clock's offset", &["linux.timeOffsets"]),
+    required("linux.timeOffsets.secs", "config-linux.md#offset-for-time-namespace", V1_1_0, "seconds of a clock's offset", &["linux.timeOffsets", "linux.timeOffsets.shared-pid-namespace"]),
     required("linux.timeOffsets.nanosecs", "config-linux.md#offset-for-time-namespace", V1_1_0, "nanoseconds of a clock's offset", &["linux.timeOffsets.nanosecs"]),
 
     required("linux.devices.type", "config-linux.md#devices", V1_0_0, "c, b, u or p", &["linux.devices.char", "linux.devices.block", "linux.devices.fifo", "linux.devices.unbuffered", "errors.linux.devices.type"]),
