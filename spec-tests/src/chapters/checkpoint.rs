@@ -505,9 +505,9 @@ fn host_cgroups(scene: &mut Scene<'_>) -> Check {
         let options = line.and_then(|line| line.rsplit(' ').next());
         Ok(options.unwrap_or_default().to_owned())
     };
-    let remount = "mount -o remount,nsdelegate,memory_recursiveprot /sys/fs/cgroup";
-    let remounted = Command::new("sh").args(["-c", remount]).status()?;
-    ensure!(remounted.success(), "{remount}: {remounted}");
+    if !options()?.contains("nsdelegate") {
+        return Err(Stop::Skip("this host's cgroup2 has no nsdelegate".into()));
+    }
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
