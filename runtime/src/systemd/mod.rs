@@ -38,6 +38,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 const EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const GONE: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// The manager that is asked: the host's or, for other users than its root, their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,6 +222,8 @@ impl Started {
         let mut bus = self.connect()?;
         let answer = ask(&mut bus, &call)?;
         match answer.kind {
+            // A limit below what is in use has ended the last process, and the scope with it.
+            ERROR if answer.error == GONE => Ok(()),
             ERROR => Err(bus.refused(&answer)),
             _ => Ok(()),
         }
