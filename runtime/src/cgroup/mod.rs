@@ -44,9 +44,10 @@ use nix::fcntl::AT_FDCWD;
 
 pub(crate) use device_filter::program as device_program;
 pub(crate) use devices::lines as device_lines;
-pub(crate) use layout::{Layout, V2};
 #[cfg(any(test, feature = "_internals"))]
-pub(crate) use layout::{from_mountinfo, parse_mounts};
+pub(crate) use layout::from_mountinfo;
+pub(crate) use layout::{Layout, V2};
+pub(crate) use layout::{Mount as HostMount, parse_mounts};
 pub(crate) use limits::{Facts, Missing, Version, Write, compile, difference};
 pub(crate) use paths::{Directories, Directory, directories};
 

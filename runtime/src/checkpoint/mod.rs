@@ -22,7 +22,7 @@ pub(crate) use criu::{Apart, Criu, FIRST_PASSED, Listener};
 pub(crate) use log::explain;
 pub(crate) use options::Directories;
 pub use options::{CgroupsMode, CriuOptions};
-pub(crate) use outside::{configuration_file, dumped, namespaces, restored};
+pub(crate) use outside::{ANNOTATION, configuration_file, dumped, namespaces, restored};
 
 /// The name in an image's directory of what stdio was: an array of three strings.
 pub(crate) const DESCRIPTORS: &str = "descriptors.json";

@@ -1,7 +1,7 @@
 //! Mount points that a root filesystem has not: CRIU mounts onto what is there. It may be another root than that of
 //! the checkpoint, without what `create` made in it.
 
-use super::outside::{point, source};
+use super::outside::point;
 use crate::config::{Config, MountKind};
 use crate::error::{Error, Result};
 use nix::errno::Errno;
@@ -30,7 +30,7 @@ pub(crate) fn make(config: &Config, bundle: &str, rootfs: &str) -> Result<()> {
             continue;
         }
         let file = matches!(mount.kind, MountKind::Bind { .. })
-            && Path::new(&source(mount, bundle))
+            && Path::new(&mount.source_on_host(bundle))
                 .metadata()
                 .is_ok_and(|found| !found.is_dir());
         make_one(root.as_fd(), path, file).map_err(|errno| {

@@ -87,6 +87,14 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
+    /// Of a bind mount. config.md#mounts: a relative source is relative to the bundle.
+    pub(crate) fn source_on_host(&self, bundle: &str) -> String {
+        match self.source.as_deref().unwrap_or_default() {
+            source if source.starts_with('/') => source.to_owned(),
+            source => format!("{bundle}/{source}"),
+        }
+    }
+
     /// By its words, or by having maps of its own.
     pub(crate) fn is_id_mapped(&self) -> bool {
         self.options.id_map.is_some() || !self.uid_mappings.is_empty()

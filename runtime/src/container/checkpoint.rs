@@ -1,5 +1,6 @@
 //! `checkpoint`: CRIU writes a running container down, and ends it unless told otherwise.
 
+use super::fault::Fault;
 use super::record::Record;
 use super::state;
 use super::store::{Entry, LOCK_DEADLINE};
@@ -112,24 +113,25 @@ impl Checkpoint<'_> {
     /// `Unsupported` where there is no CRIU, or one that can't. The container goes on then.
     pub fn dump(self) -> Result<Vec<String>> {
         let container = self.container;
+        let fault = Fault::new(container.settings.stop_at);
         let entry = container.entry()?;
-        {
-            let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
-            let record = container.record(&entry)?;
-            match state::status(&entry, &record)? {
-                Status::Running | Status::Paused => {}
-                status => {
-                    let words = format!("cannot checkpoint a container that is {status}");
-                    return Err(Error::new(ErrorKind::InvalidState, words));
-                }
+        let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
+        let record = container.record(&entry)?;
+        match state::status(&entry, &record)? {
+            Status::Running | Status::Paused => {}
+            status => {
+                let words = format!("cannot checkpoint a container that is {status}");
+                return Err(Error::new(ErrorKind::InvalidState, words));
             }
-            self.dump_locked(&entry, &record)?;
         }
+        self.dump_locked(&entry, &record)?;
+        fault.point();
         if self.leave_running || self.pre_dump {
             return Ok(Vec::new());
         }
-        // CRIU has killed its processes; what else there is of it goes the way of every stopped container.
-        super::delete::force(&container.settings, &container.id)
+        // CRIU has killed its processes; what else there is of it goes the way of every stopped container. Under the
+        // same lock: the id must not be another container's by then.
+        super::delete::remove(&container.settings, &entry, Some(record), &fault)
     }
 
     fn dump_locked(&self, entry: &Entry, record: &Record) -> Result<()> {
@@ -182,7 +184,7 @@ impl Checkpoint<'_> {
             options.external.push(format!("{kind}[{inode}]:{name}"));
         }
         if !self.pre_dump {
-            options.external_mounts = checkpoint::dumped(&config, &read_proc(pid, "mountinfo")?);
+            options.external_mounts = checkpoint::dumped(&config, &mountinfo(pid)?);
             write_descriptors(&directories, pid)?;
         }
         // What we read was init's if it is still there.
@@ -242,9 +244,9 @@ fn inode(path: &str) -> Result<u64> {
     Ok(found.ino())
 }
 
-fn read_proc(pid: i32, name: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/{name}");
-    fs::read_to_string(&path).map_err(|error| Error::system(format!("cannot read {path}"), error))
+fn mountinfo(pid: i32) -> Result<Vec<u8>> {
+    let path = format!("/proc/{pid}/mountinfo");
+    fs::read(&path).map_err(|error| Error::system(format!("cannot read {path}"), error))
 }
 
 /// What stdio is, for a restore to put something else in its place.

@@ -81,7 +81,7 @@ fn lock(entry: &Entry) -> Result<Lock> {
 }
 
 /// Kills, empties, removes; each part is done or harmless to do again.
-fn remove(
+pub(super) fn remove(
     settings: &Settings,
     entry: &Entry,
     known: Option<Record>,

@@ -23,6 +23,8 @@ use crate::config::resources::DeviceRule;
 use crate::config::{Hook, IdMapping, NamespaceKind, Rlimit};
 use crate::systemd::{Property, Unit};
 
+pub(crate) use rootfs::DEFAULT_DEVICES;
+
 pub(crate) use order::{compile, compile_exec, default_rootfs};
 
 /// Who does a step, and when.

@@ -8,7 +8,7 @@ use crate::config::{Config, Device, Mount, MountKind, NamespaceKind};
 use crate::error::Error;
 
 /// config-linux.md#default-devices, as (name, major, minor).
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+pub(crate) const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),
@@ -214,13 +214,7 @@ fn one_mount(
     let new_api = facts.new_api();
     match &mount.kind {
         MountKind::Bind { recursive } => {
-            let from = mount.source.clone().unwrap_or_default();
-            // config.md#mounts: a relative source is relative to the bundle.
-            let from = if from.starts_with('/') {
-                from
-            } else {
-                format!("{}/{from}", request.bundle)
-            };
+            let from = mount.source_on_host(&request.bundle);
             let mut source = source(from, *recursive, config, facts);
             source.id_map = id_map(path, mount, config, facts)?;
             // Only who rules the filesystem may map its ids: the host, on its own clone.
