@@ -46,7 +46,7 @@ fn object() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            // A user's own systemd is asked too, but that has not been run yet.
+            // A user's own systemd is asked too, but no suite has run that.
             "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
@@ -62,7 +62,7 @@ fn object() -> Value {
             "org.opencontainers.runc.checkpoint.enabled": "true",
         },
         // What engines should let only those set who may do anything on the host.
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        "potentiallyUnsafeConfigAnnotations": [crate::systemd::ANNOTATION, crate::checkpoint::ANNOTATION],
     })
 }
 
@@ -113,5 +113,9 @@ mod tests {
         assert!(has("/linux/seccomp/actions", "SCMP_ACT_ERRNO"));
         assert!(has("/linux/seccomp/actions", "SCMP_ACT_NOTIFY"));
         assert!(has("/linux/seccomp/archs", "SCMP_ARCH_X86_64"));
+        // Who may set these chooses what systemd does, and what CRIU runs.
+        for annotation in ["org.systemd.property.", "org.criu.config"] {
+            assert!(has("/potentiallyUnsafeConfigAnnotations", annotation));
+        }
     }
 }

@@ -17,7 +17,7 @@ mod unit;
 mod variant;
 mod wire;
 
-pub(crate) use properties::{Property, agree, properties};
+pub(crate) use properties::{ANNOTATION, Property, agree, properties};
 pub(crate) use unit::Unit;
 pub(crate) use variant::Value;
 

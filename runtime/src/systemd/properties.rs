@@ -70,7 +70,8 @@ const TABLE: [(&str, &str, Form); 9] = [
     ("cpuset.mems", "AllowedMemoryNodes", Form::List),
 ];
 
-const ANNOTATION: &str = "org.systemd.property.";
+/// What begins so, names a property.
+pub(crate) const ANNOTATION: &str = "org.systemd.property.";
 
 /// All but the processes: who it is, what it may do, what annotations say, and the limits.
 pub(crate) fn properties(
