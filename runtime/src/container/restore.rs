@@ -64,9 +64,32 @@ impl Restore {
     }
 }
 
+impl Restore {
+    /// What CRIU is told of it and of the container.
+    fn options(&self, watch: &Watch<'_>, directories: &Directories) -> rpc::Options {
+        let (config, record) = (&watch.prepared.config, &*watch.record);
+        rpc::Options {
+            root: Some(record.rootfs.clone()),
+            log_file: Some("restore.log".to_owned()),
+            restore_sibling: Some(true),
+            external_mounts: checkpoint::restored(config, &record.bundle, &record.cgroup),
+            cgroup_roots: self.options.cgroup_roots(&record.cgroup),
+            tcp_close: Some(self.tcp_close),
+            lsm_profile: self.lsm_profile.clone(),
+            lsm_mount_context: self.lsm_mount_context.clone(),
+            config_file: checkpoint::configuration_file(&record.annotations, |path| {
+                Path::new(path).exists()
+            }),
+            ..self.options.request(directories)
+        }
+    }
+}
+
 impl ContainerBuilder {
     /// Creates the container from images instead of from its program: it runs, or is paused, as when they were
-    /// made. Its cgroup, limits, prestart and createRuntime hooks are as with `create`; poststart hooks don't run.
+    /// made. Its cgroup, limits and device rules, prestart and createRuntime hooks are as with `create`; poststart hooks
+    /// don't run. What its processes are, their capabilities, filters, labels and limits of their own, is in the images,
+    /// whatever the configuration says of it now.
     ///
     /// # Errors
     /// As `create`; `Criu` with the last complaints of its log. Nothing is left behind.
@@ -117,27 +140,15 @@ fn run(builder: ContainerBuilder, watch: &mut Watch<'_>, restore: &Restore) -> R
         cgroup.add(criu.pid())?;
     }
     apply_devices(watch)?;
-    let options = rpc::Options {
-        root: Some(rootfs.clone()),
-        log_file: Some("restore.log".to_owned()),
-        cgroup_yard: yard.as_ref().map(|_| entry.path().display().to_string()),
-        restore_sibling: Some(true),
-        external_mounts: checkpoint::restored(config, &watch.record.bundle, &watch.record.cgroup),
-        cgroup_roots: restore.options.cgroup_roots(&watch.record.cgroup),
-        inherited: inherited(&namespaces.inherited, &directories)?,
-        joined: namespaces.joined.clone(),
-        tcp_close: Some(restore.tcp_close),
-        lsm_profile: restore.lsm_profile.clone(),
-        lsm_mount_context: restore.lsm_mount_context.clone(),
-        config_file: checkpoint::configuration_file(&watch.record.annotations, |path| {
-            Path::new(path).exists()
-        }),
-        ..restore.options.request(&directories)
-    };
     criu.check(rpc::Features::default())?;
     let request = rpc::Request {
         kind: rpc::kind::RESTORE,
-        options: Some(options),
+        options: Some(rpc::Options {
+            cgroup_yard: yard.map(|_| entry.path().display().to_string()),
+            joined: namespaces.joined,
+            inherited: inherited(&namespaces.inherited, &directories)?,
+            ..restore.options(watch, &directories)
+        }),
         ..rpc::Request::default()
     };
     let settings = builder.settings.clone();
