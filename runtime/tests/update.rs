@@ -19,7 +19,12 @@ fn limits_by_the_fields_own_types() {
     container.start().unwrap();
     let pids = LinuxPidsBuilder::default().limit(77).build().unwrap();
     let limits = LinuxResourcesBuilder::default().pids(pids).build().unwrap();
-    let warnings = container.update().resources(&limits).apply().unwrap();
+    let warnings = container
+        .update()
+        .resources(&limits)
+        .unwrap()
+        .apply()
+        .unwrap();
     assert!(warnings.is_empty());
     let stats = container.stats().unwrap();
     assert_eq!((stats.pids.current, stats.pids.limit), (1, 77));
@@ -43,7 +48,12 @@ fn limits_by_the_fields_own_types() {
         assert!(Instant::now() < end, "it does not end");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let error = container.update().resources(&limits).apply().unwrap_err();
+    let error = container
+        .update()
+        .resources(&limits)
+        .unwrap()
+        .apply()
+        .unwrap_err();
     assert_eq!(error.to_string(), "container not running");
     let error = container.events(None).unwrap_err();
     assert_eq!(error.to_string(), "container with id u is not running");

@@ -26,7 +26,7 @@ use std::time::Instant;
 /// use longshore::oci_spec::runtime::{LinuxPidsBuilder, LinuxResourcesBuilder};
 /// let pids = LinuxPidsBuilder::default().limit(200).build().unwrap();
 /// let limits = LinuxResourcesBuilder::default().pids(pids).build().unwrap();
-/// runtime.open("web1")?.update().resources(&limits).apply()?;
+/// runtime.open("web1")?.update().resources(&limits)?.apply()?;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
@@ -52,9 +52,13 @@ impl Container {
 
 impl Update<'_> {
     /// `linux.resources`. config-linux.md#control-groups
-    pub fn resources(mut self, resources: &LinuxResources) -> Self {
-        self.resources = serde_json::to_value(resources).unwrap_or_default();
-        self
+    ///
+    /// # Errors
+    /// They can't be written as JSON.
+    pub fn resources(mut self, resources: &LinuxResources) -> Result<Self> {
+        self.resources = serde_json::to_value(resources)
+            .map_err(|error| Error::config("linux.resources", error.to_string()))?;
+        Ok(self)
     }
 
     /// The same as JSON.
@@ -188,9 +192,7 @@ impl Change {
                 also.err().into_iter().fold(error, tell)
             })
     }
-}
 
-impl Change {
     /// The container's unit holds its limits as well.
     fn tell_systemd(&self, record: &Record) -> Result<()> {
         match &record.systemd {

@@ -1,6 +1,6 @@
 //! The flags of `update`: the numbers of `linux.resources` that people change by hand.
 
-use super::{Flag, option};
+use super::commands::{Flag, option};
 
 /// What a flag's value is.
 #[derive(Clone, Copy, Debug)]
