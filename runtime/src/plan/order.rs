@@ -43,13 +43,9 @@ pub(crate) fn compile(
     steps.side = Side::Host;
     // While stage 1 is executed and, but for cgroup2, clones init: each takes as long as the other.
     let by_systemd = facts.unit.is_some();
+    let limits = |steps: &mut Steps| cgroup_steps(config, facts, steps).err().unwrap_or_default();
     if !by_systemd {
-        problems.extend(
-            cgroup_steps(config, facts, &mut steps)
-                .err()
-                .into_iter()
-                .flatten(),
-        );
+        problems.extend(limits(&mut steps));
     }
     if let Some(rdt) = &config.rdt {
         if facts.resctrl.is_none() {
@@ -65,12 +61,7 @@ pub(crate) fn compile(
     steps.side = Side::Host;
     // It takes a process to put into it, and init waits for that.
     if by_systemd {
-        problems.extend(
-            cgroup_steps(config, facts, &mut steps)
-                .err()
-                .into_iter()
-                .flatten(),
-        );
+        problems.extend(limits(&mut steps));
     }
     // cgroup v2, while init mounts: loading a filter takes as long as several mounts, and it comes into force at
     // once. Before READY, and before any program of the container's or its hooks'.
