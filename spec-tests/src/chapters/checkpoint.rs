@@ -31,8 +31,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("checkpoint.terminal", terminal),
     scenario("checkpoint.pipes", pipes),
     scenario("checkpoint.null-stdio", null_stdio),
-    scenario("checkpoint.limits", limits),
-    scenario("checkpoint.device-rules", device_rules),
     scenario("checkpoint.another-id", another_id)
         .on(View::V2)
         .deviates(&[(
@@ -48,15 +46,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("checkpoint.network-namespace-by-path", network_by_path),
     scenario("checkpoint.hooks", hooks),
     scenario("checkpoint.work-path", work_path),
-    scenario("checkpoint.created-is-refused", created),
-    scenario("checkpoint.stopped-is-refused", stopped),
     scenario("checkpoint.paused", paused),
-    scenario("checkpoint.parent-path-is-checked", parent_path),
-    scenario("restore.exec-and-kill", exec_and_kill),
-    scenario("restore.foreground", foreground),
-    scenario("restore.without-images", without_images),
-    scenario("restore.damaged-image", damaged),
-    scenario("restore.id-that-exists", existing_id),
 ];
 
 /// Counts from 1 in a variable of its own, and says how far it is.
@@ -67,7 +57,7 @@ const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Is there a CRIU that works with this kernel?
-fn criu(scene: &mut Scene<'_>) -> Check {
+pub(super) fn criu(scene: &mut Scene<'_>) -> Check {
     let elsewhere = |why: String| Err(Stop::Skip(format!("{why}; a VM has one that does")));
     match Command::new("criu").arg("check").output() {
         Err(_) => return elsewhere("no CRIU here".to_owned()),
@@ -89,17 +79,17 @@ fn crun_can() -> bool {
     version.is_ok_and(|ran| String::from_utf8_lossy(&ran.stdout).contains("+CRIU"))
 }
 
-fn count(scene: &Scene<'_>) -> u64 {
+pub(super) fn count(scene: &Scene<'_>) -> u64 {
     let text = fs::read_to_string(scene.path("rootfs/tmp/count")).unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
 
-fn counts_past(scene: &Scene<'_>, number: u64) -> Check {
+pub(super) fn counts_past(scene: &Scene<'_>, number: u64) -> Check {
     until(|| count(scene) > number, &format!("a count above {number}"))
 }
 
 /// A container that counts, and has begun.
-fn counting(scene: &mut Scene<'_>) -> Check<i32> {
+pub(super) fn counting(scene: &mut Scene<'_>) -> Check<i32> {
     criu(scene)?;
     scene.script(COUNTER);
     let pid = scene.start()?;
@@ -107,7 +97,7 @@ fn counting(scene: &mut Scene<'_>) -> Check<i32> {
     Ok(pid)
 }
 
-fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
+pub(super) fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     let images = scene.path("images").display().to_string();
     let mut args = vec!["checkpoint", "--image-path", &images];
     args.extend(more);
@@ -115,7 +105,7 @@ fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     Ok(scene.call(&args).spawn()?.wait(PATIENCE)?)
 }
 
-fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
+pub(super) fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     let images = scene.path("images").display().to_string();
     let pid_file = scene.path("pid").display().to_string();
     let mut args = vec![
@@ -132,7 +122,7 @@ fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     scene.finish_create_within(scene.call(&args), PATIENCE)
 }
 
-fn restore(scene: &Scene<'_>, more: &[&str]) -> Check<i32> {
+pub(super) fn restore(scene: &Scene<'_>, more: &[&str]) -> Check<i32> {
     try_restore(scene, more)?.must()?;
     let pid = fs::read_to_string(scene.path("pid"))?;
     pid.parse()
@@ -435,44 +425,6 @@ fn null_stdio(scene: &mut Scene<'_>) -> Check {
     counts_past(scene, before)
 }
 
-fn limits(scene: &mut Scene<'_>) -> Check {
-    set(
-        &mut scene.config,
-        "/linux/resources/pids",
-        json!({ "limit": 77 }),
-    );
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
-    let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
-    ensure!(limit.trim() == "77", "pids.max is {limit}");
-    Ok(())
-}
-
-fn device_rules(scene: &mut Scene<'_>) -> Check {
-    set(
-        &mut scene.config,
-        "/linux/resources/devices",
-        json!([
-            { "allow": false, "access": "rwm" },
-            { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" }
-        ]),
-    );
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
-    let look = "mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg";
-    let ran = scene
-        .call(&["exec", "--cap", "CAP_MKNOD", &scene.id, "sh", "-c", look])
-        .run()?;
-    ensure!(
-        !ran.ok() && ran.stderr.contains("not permitted"),
-        "the device rules are not in force: {}",
-        ran.story()
-    );
-    Ok(())
-}
-
 /// In its own cgroup, and not in the one of the container that it was.
 fn another_id(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
@@ -598,33 +550,6 @@ fn work_path(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
-fn must_refuse(scene: &Scene<'_>, ran: &Ran, words: &str) -> Check {
-    ensure!(!ran.ok(), "not refused: {}", ran.story());
-    let ours = scene.runtime().name == "longshore";
-    let told = ran.stderr.lines().count() == 1 && ran.stderr.contains(words);
-    ensure!(
-        told || !ours,
-        "not one line with {words:?}: {}",
-        ran.story()
-    );
-    Ok(())
-}
-
-fn created(scene: &mut Scene<'_>) -> Check {
-    criu(scene)?;
-    scene.create()?;
-    must_refuse(scene, &checkpoint(scene, &[])?, "created")?;
-    scene.must_be("created")
-}
-
-fn stopped(scene: &mut Scene<'_>) -> Check {
-    criu(scene)?;
-    scene.script("true");
-    scene.start()?;
-    scene.wait_status("stopped")?;
-    must_refuse(scene, &checkpoint(scene, &[])?, "stopped")
-}
-
 fn paused(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     scene.must("pause")?;
@@ -633,73 +558,4 @@ fn paused(scene: &mut Scene<'_>) -> Check {
         scene.must("resume")?;
     }
     counts_past(scene, count(scene))
-}
-
-fn parent_path(scene: &mut Scene<'_>) -> Check {
-    counting(scene)?;
-    for parent in ["/", "../none"] {
-        let ran = checkpoint(scene, &["--parent-path", parent])?;
-        must_refuse(scene, &ran, parent)?;
-    }
-    scene.must_be("running")
-}
-
-/// A container like any other.
-fn exec_and_kill(scene: &mut Scene<'_>) -> Check {
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
-    let ran = scene
-        .call(&["exec", &scene.id, "sh", "-c", "echo $$; exit 5"])
-        .run()?;
-    ensure!(ran.code() == 5 && !ran.stdout.is_empty(), "{}", ran.story());
-    scene.must("pause")?;
-    scene.must_be("paused")?;
-    scene.must("resume")?;
-    scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
-    scene.wait_status("stopped")?;
-    scene.must("delete")?;
-    scene.leaves_nothing()
-}
-
-/// Its status is the program's.
-fn foreground(scene: &mut Scene<'_>) -> Check {
-    criu(scene)?;
-    scene.script("exec </dev/null >/dev/null 2>&1; echo up > /tmp/up; while [ ! -e /tmp/go ]; do usleep 20000; done; exit 23");
-    scene.start()?;
-    until(|| scene.path("rootfs/tmp/up").exists(), "the program")?;
-    checkpoint(scene, &[])?.must()?;
-    scene.file("rootfs/tmp/go", "")?;
-    let images = scene.path("images").display().to_string();
-    let ran = scene
-        .call(&["restore", "--image-path", &images, &scene.id])
-        .run()?;
-    ensure!(ran.code() == 23, "{}", ran.story());
-    scene.leaves_nothing()
-}
-
-fn without_images(scene: &mut Scene<'_>) -> Check {
-    criu(scene)?;
-    scene.write_config()?;
-    must_refuse(scene, &try_restore(scene, &[])?, "images")?;
-    scene.leaves_nothing()
-}
-
-fn damaged(scene: &mut Scene<'_>) -> Check {
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    fs::write(
-        scene.path("images/inventory.img"),
-        "nothing that CRIU wrote",
-    )?;
-    must_refuse(scene, &try_restore(scene, &[])?, "restore.log")?;
-    scene.leaves_nothing()
-}
-
-fn existing_id(scene: &mut Scene<'_>) -> Check {
-    counting(scene)?;
-    checkpoint(scene, &["--leave-running"])?.must()?;
-    let ran = try_restore(scene, &[])?;
-    must_refuse(scene, &ran, "exist")?;
-    scene.must_be("running")
 }

@@ -8,6 +8,7 @@ mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
 mod checkpoint;
+mod checkpoint_refusals;
 mod console;
 mod debian;
 mod defects;
@@ -36,6 +37,7 @@ mod notify;
 mod pause;
 mod process;
 mod programs;
+mod restore;
 mod root;
 mod rootless;
 mod rootless_cgroups;
@@ -108,6 +110,8 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         events::SCENARIOS,
         cgroup2::SCENARIOS,
         checkpoint::SCENARIOS,
+        checkpoint_refusals::SCENARIOS,
+        restore::SCENARIOS,
         rootless::SCENARIOS,
         rootless_cgroups::SCENARIOS,
         rootless_inside::SCENARIOS,
