@@ -46,7 +46,8 @@ impl Container {
                 "is required to start the container",
             ));
         }
-        let connection = entry.connect_start_socket()?.ok_or_else(already_running)?;
+        let connection = entry.connect_start_socket()?;
+        let connection = connection.ok_or_else(|| refusal(state::unheard(&record)))?;
         fault.point();
         let agent = Agent::connect(record.seccomp_agent.as_ref())?;
         let notify = Channel::open(&entry, record.notify_socket.as_deref())?;

@@ -198,8 +198,20 @@ pub(crate) fn prove(init: &InitId) -> Option<Proven> {
 pub(crate) fn status(entry: &Entry, record: &Record) -> Result<Status> {
     match alive(record)? {
         Err(status) => Ok(status),
+        Ok(init) if !init.stat.never_executed => Ok(Status::Running),
         Ok(_) if entry.is_listening()? => Ok(Status::Created),
-        Ok(_) => Ok(Status::Running),
+        Ok(_) => Ok(unheard(record)),
+    }
+}
+
+/// When nobody listens any more: a start has come, or init has died since it was proven. Its socket goes before it does,
+/// and long before where others in its pid namespace have not been reaped.
+pub(crate) fn unheard(record: &Record) -> Status {
+    let init = record.init.as_ref().and_then(prove);
+    let gone = |stat: proc::ProcessStat| stat.zombie || stat.exiting && stat.never_executed;
+    match init.is_none_or(|init| gone(init.stat)) {
+        true => Status::Stopped,
+        false => Status::Running,
     }
 }
 

@@ -5,8 +5,11 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
+use super::exec::Detached;
 use crate::config::{set, strip};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Ran};
@@ -36,6 +39,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("lifecycle.create.invalid-ids", invalid_ids),
     scenario("lifecycle.start.twice", start_twice).deviates(CRUN_WORDS),
     scenario("lifecycle.start.stopped", start_stopped).deviates(CRUN_WORDS),
+    scenario("lifecycle.start.dying", start_dying)
+        .deviates(&[("crun", "waits for an init that is not there any more")]),
     scenario("lifecycle.start.without-process", without_process),
     scenario("lifecycle.unknown-id", unknown_id),
     scenario("lifecycle.kill.stopped", kill_stopped).deviates(CRUN_WORDS),
@@ -197,6 +202,30 @@ fn start_stopped(scene: &mut Scene<'_>) -> Check {
 }
 
 /// Whatever create says of it, it may not be started.
+/// Killed before start, and not gone yet: the kernel keeps init until all others in its pid namespace are reaped, and
+/// we take our time.
+fn start_dying(scene: &mut Scene<'_>) -> Check {
+    let pid = scene.create()?;
+    let added = Detached::start(scene, &[], &["sleep", "298"])?;
+    kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+    until(
+        || added.proc("stat").contains(") Z "),
+        "the added process's end",
+    )?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let ran = scene.verb("start")?;
+    ensure!(!ran.ok() && ran.status.is_some(), "{}", ran.story());
+    if scene.runtime().name == "longshore" {
+        ensure!(!stat.contains(") Z "), "init is gone at once: {stat}");
+        ensure!(ran.stderr.contains("stopped"), "{}", ran.story());
+        scene.must_be("stopped")?;
+    }
+    drop(added);
+    scene.wait_status("stopped")?;
+    scene.must("delete")?;
+    scene.leaves_nothing()
+}
+
 fn without_process(scene: &mut Scene<'_>) -> Check {
     strip(&mut scene.config, "/process");
     if scene.try_create()?.ok() {
