@@ -16,7 +16,7 @@ pub(crate) const RUNTIME: &[Requirement] = &[
     required("create.failure", "runtime.md#errors", V1_0_0, "what fails leaves nothing", &["errors.linux.resources.cpu.cpus.impossible", "errors.linux.namespaces.path.*", "hooks.createRuntime.failure", "hooks.createContainer.failure"]),
 
     required("start.runs-the-program", "runtime.md#start", V1_0_0, "the program of process.args runs", &["lifecycle.round"]),
-    required("start.created-only", "runtime.md#start", V1_0_0, "what is not created is an error, without effect", &["lifecycle.start.twice", "lifecycle.start.stopped", "lifecycle.unknown-id"]),
+    required("start.created-only", "runtime.md#start", V1_0_0, "what is not created is an error, without effect", &["lifecycle.start.twice", "lifecycle.start.stopped", "lifecycle.start.dying", "lifecycle.unknown-id"]),
     required("kill.signal", "runtime.md#kill", V1_0_0, "the signal reaches the container's process", &["lifecycle.kill.signals", "lifecycle.kill.created", "lifecycle.kill.unknown-signal"]),
     required("kill.not-stopped", "runtime.md#kill", V1_0_0, "what is not created or running is an error", &["lifecycle.kill.stopped", "lifecycle.unknown-id"]),
     required("delete.stopped-only", "runtime.md#delete", V1_0_0, "what is not stopped is an error, without effect", &["lifecycle.delete.running", "lifecycle.unknown-id"]),
