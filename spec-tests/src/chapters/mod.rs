@@ -4,6 +4,7 @@ mod activation;
 mod attributes;
 mod baseline;
 mod cgroup2;
+mod cgroup2_limits;
 mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
@@ -67,6 +68,7 @@ pub(crate) fn properties() -> Vec<&'static dyn Case> {
         netdevices::PROPERTIES,
         masks::PROPERTIES,
         cgroups::PROPERTIES,
+        cgroup2_limits::PROPERTIES,
         cgroup_disks::PROPERTIES,
         seccomp::PROPERTIES,
         hook_kinds::PROPERTIES,
