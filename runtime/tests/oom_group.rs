@@ -8,13 +8,13 @@ use longshore::{ExitStatus, Result};
 use serde_json::{Value, json};
 use std::fs;
 
-/// All of the memory that the machine might give for a moment, in one piece.
+/// A child that wants all of the memory that the machine might give for a moment, in one piece, and a parent that wants
+/// nothing: it dies with the group alone.
 const GREEDY: &[&str] = &[
     "/bin/busybox",
-    "dd",
-    "if=/dev/zero",
-    "of=/dev/null",
-    "bs=512M",
+    "sh",
+    "-c",
+    "/bin/busybox dd if=/dev/zero of=/dev/null bs=512M; exit 3",
 ];
 
 /// CI promises root, but no layout of cgroups: the machine for tests has this one.
@@ -27,10 +27,10 @@ fn have_memory() -> bool {
     have
 }
 
-fn limited(stage: &Stage, id: &str, limit: u64) -> Value {
+fn limited(stage: &Stage, id: &str, limit: u64, group: &str) -> Value {
     let mut config = stage.config(id, GREEDY);
     config["linux"]["resources"]["unified"] = json!({
-        "memory.max": limit.to_string(), "memory.swap.max": "0", "memory.oom.group": "1",
+        "memory.max": limit.to_string(), "memory.swap.max": "0", "memory.oom.group": group,
     });
     config
 }
@@ -40,8 +40,8 @@ fn soak() -> bool {
 }
 
 /// The whole life. What can't be made, or can't be started, is an error, and leaves as little.
-fn life(stage: &Stage, id: &str, limit: u64) -> Result<ExitStatus> {
-    let config = limited(stage, id, limit);
+fn life(stage: &Stage, id: &str, limit: u64, group: &str) -> Result<ExitStatus> {
+    let config = limited(stage, id, limit, group);
     let container = stage.container(id, &config).create()?;
     let status = container.start()?.wait()?;
     stage.runtime.force_delete(id)?;
@@ -57,9 +57,12 @@ fn the_program_runs_out_of_memory() {
     let _watchdog = watchdog(count * 10);
     let stage = Stage::new();
     for number in 0..count {
-        let status = life(&stage, &format!("oom-{number}"), 8 << 20).unwrap();
+        let status = life(&stage, &format!("oom-{number}"), 8 << 20, "1").unwrap();
         assert_eq!(status, ExitStatus::Signaled(9), "container {number}");
     }
+    // What shows that it was the group.
+    let alone = life(&stage, "alone", 8 << 20, "0").unwrap();
+    assert_eq!(alone, ExitStatus::Exited(3), "without memory.oom.group");
     assert_childless();
     stage.assert_clean();
     println!("{count} containers ran out of memory");
@@ -79,7 +82,7 @@ fn init_runs_out_of_memory() {
     for round in 0..rounds {
         for pages in (0..24).chain((24..256).step_by(16)) {
             let id = format!("tiny-{round}-{pages}");
-            match life(&stage, &id, pages * 4096) {
+            match life(&stage, &id, pages * 4096, "1") {
                 Ok(status) => {
                     assert_eq!(status, ExitStatus::Signaled(9), "{pages} pages");
                     made += 1;

@@ -9,7 +9,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::runtime::RuntimeUnderTest;
-use crate::suite::{Case, Format, Suite};
+use crate::suite::{Case, Format, Round, Suite};
+use crate::without::{FEATURES, Feature};
 use crate::{holder, notifier, onlooker, sys};
 
 const HELP: &str = "\
@@ -21,6 +22,7 @@ spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
     --cgroup2-view            see a host with cgroup2 on /sys/fs/cgroup
     --cgroup1-view            see a host without /sys/fs/cgroup/unified
     --systemd-cgroup          run every container with the systemd driver, in scopes of system.slice
+    --without FEATURE|all     take a feature out of what the runtime is told: then its tests must fail
     --soak                    repeat what is a matter of chance ten times as often
 The last line is `SUITE <runtime>: N passed, N failed, N skipped`; the exit status is 1 if a test failed.";
 
@@ -32,6 +34,7 @@ struct Options {
     list: bool,
     soak: bool,
     systemd: bool,
+    without: Vec<&'static Feature>,
     layout: Layout,
 }
 
@@ -83,6 +86,7 @@ fn parse() -> Result<Options, lexopt::Error> {
         list: false,
         soak: false,
         systemd: false,
+        without: Vec::new(),
         layout: Layout::Host,
     };
     let mut parser = lexopt::Parser::from_env();
@@ -101,6 +105,12 @@ fn parse() -> Result<Options, lexopt::Error> {
             }
             Long("list") => options.list = true,
             Long("systemd-cgroup") => options.systemd = true,
+            Long("without") => match parser.value()?.string()?.as_str() {
+                "all" => options.without.extend(FEATURES),
+                name => options
+                    .without
+                    .push(Feature::named(name).ok_or("no such feature")?),
+            },
             Long("soak") => options.soak = true,
             Long("cgroup2-view") => options.layout = Layout::OnlyV2,
             Long("cgroup1-view") => options.layout = Layout::OnlyV1,
@@ -127,6 +137,7 @@ fn examine(
         cases.iter().for_each(|case| println!("{}", case.name()));
         return Ok(ExitCode::SUCCESS);
     }
+    let rounds = rounds(&options.without, cases);
     let path = options.runtime.as_ref().ok_or(HELP)?;
     let path = path
         .canonicalize()
@@ -148,13 +159,30 @@ fn examine(
     let mut suite = Suite::new(runtime, options.format).map_err(|stop| format!("{stop:?}"))?;
     suite.soak = options.soak;
     suite.systemd = options.systemd;
-    let good = suite.run(&cases);
+    let good = suite.run(&rounds);
     drop(reserved);
     Ok(if good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// All of them, or for each feature that is taken out those that show it.
+fn rounds(features: &[&'static Feature], cases: Vec<&'static dyn Case>) -> Vec<Round> {
+    if features.is_empty() {
+        let without = None;
+        return vec![Round { without, cases }];
+    }
+    let of = |feature: &&'static Feature| Round {
+        without: Some(feature),
+        cases: cases
+            .iter()
+            .copied()
+            .filter(|case| feature.is_shown_by(*case))
+            .collect(),
+    };
+    features.iter().map(of).collect()
 }
 
 /// Enters a mount namespace, so that nothing a runtime mounts reaches the host

@@ -33,6 +33,7 @@ mod strace;
 mod suite;
 #[allow(unsafe_code)]
 mod sys;
+mod without;
 
 use std::process::ExitCode;
 

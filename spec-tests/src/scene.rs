@@ -90,6 +90,14 @@ impl<'s> Scene<'s> {
         unit
     }
 
+    /// Has Debian's runc do what follows, as a control.
+    pub(crate) fn use_runc(&mut self) -> Check {
+        let places = ["/usr/sbin/runc", "/usr/bin/runc"].map(PathBuf::from);
+        let runc = places.into_iter().find(|path| path.exists());
+        self.program = runc.ok_or_else(|| Stop::Skip("no runc here".to_owned()))?;
+        Ok(())
+    }
+
     /// The runtime under test.
     pub(crate) fn runtime(&self) -> &RuntimeUnderTest {
         &self.suite.runtime
@@ -129,7 +137,11 @@ impl<'s> Scene<'s> {
 
     /// Writes config.json as it stands.
     pub(crate) fn write_config(&self) -> Check {
-        fs::write(self.path("config.json"), self.config.to_string())?;
+        let mut config = self.config.clone();
+        if let Some(feature) = self.suite.without {
+            feature.take_from_config(&mut config);
+        }
+        fs::write(self.path("config.json"), config.to_string())?;
         Ok(())
     }
 
@@ -144,6 +156,9 @@ impl<'s> Scene<'s> {
             all.push("--systemd-cgroup".to_owned());
         }
         all.extend(args.iter().map(|arg| (*arg).to_owned()));
+        if let Some(feature) = self.suite.without {
+            feature.take_from_command(&mut all);
+        }
         Call {
             program: self.program.clone(),
             args: all,

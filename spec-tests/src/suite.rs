@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::engines::Engines;
 use crate::runtime::RuntimeUnderTest;
+use crate::without::Feature;
 use crate::{cgroups, known, leak, rootfs};
 
 /// Why a test did not pass.
@@ -93,6 +94,12 @@ pub(crate) trait Case: Sync {
     fn check(&self, suite: &Suite) -> Check;
 }
 
+/// Cases, and what each runtime is told less than they think.
+pub(crate) struct Round {
+    pub without: Option<&'static Feature>,
+    pub cases: Vec<&'static dyn Case>,
+}
+
 /// The cases of some tables, in their order.
 pub(crate) fn cases<C: Case>(tables: &[&'static [C]]) -> Vec<&'static dyn Case> {
     let all = tables.iter().copied().flatten();
@@ -125,6 +132,8 @@ pub(crate) struct Suite {
     pub soak: bool,
     /// Every container is in a scope of systemd's.
     pub systemd: bool,
+    /// What is taken out of all that the runtime is told, for tests to fail.
+    pub without: Option<&'static Feature>,
     /// The engines that use the runtime, in their tests.
     pub engines: Engines,
     format: Format,
@@ -155,6 +164,7 @@ impl Suite {
             applets,
             soak: false,
             systemd: false,
+            without: None,
             engines: Engines::default(),
             format,
             serial: AtomicUsize::new(0),
@@ -189,24 +199,17 @@ impl Suite {
     }
 
     /// Runs the cases, checks for leaks, and tells whether nothing failed.
-    pub(crate) fn run(&self, cases: &[&dyn Case]) -> bool {
+    pub(crate) fn run(&mut self, rounds: &[Round]) -> bool {
         let before = leak::Snapshot::take(&self.tag);
         let tally = Mutex::new(Tally::default());
-        let turn = AtomicUsize::new(0);
         if matches!(self.format, Format::Tap) {
-            println!("TAP version 13\n1..{}", cases.len() + 1);
+            let count: usize = rounds.iter().map(|round| round.cases.len()).sum();
+            println!("TAP version 13\n1..{}", count + 1);
         }
-        std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while let Some(case) = cases.get(turn.fetch_add(1, Ordering::Relaxed)) {
-                        let begin = Instant::now();
-                        let result = self.judge(*case);
-                        self.report(&tally, &case.name(), &result, begin.elapsed());
-                    }
-                });
-            }
-        });
+        for round in rounds {
+            self.without = round.without;
+            self.run_round(&round.cases, &tally);
+        }
         self.engines.stop();
         let _ = fs::remove_dir_all(&self.dir); // the leak check tells if it stays
         cgroups::remove(&format!("/{}", self.tag));
@@ -224,6 +227,40 @@ impl Suite {
             self.runtime.name, tally.passed, tally.failed, tally.skipped
         );
         tally.failed == 0
+    }
+
+    fn run_round(&self, cases: &[&dyn Case], tally: &Mutex<Tally>) {
+        let turn = AtomicUsize::new(0);
+        let work = || {
+            while let Some(case) = cases.get(turn.fetch_add(1, Ordering::Relaxed)) {
+                let begin = Instant::now();
+                let result = self.judge(*case);
+                let name = match self.without {
+                    None => case.name(),
+                    Some(feature) => format!("without {}: {}", feature.name, case.name()),
+                };
+                let result = self.turned(&name, result);
+                self.report(tally, &name, &result, begin.elapsed());
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(work);
+            }
+        });
+    }
+
+    /// Without what it shows, a test must fail.
+    fn turned(&self, name: &str, result: Check) -> Check {
+        match (self.without, result) {
+            (None, result) => result,
+            (Some(_), Ok(())) => Err(Stop::Fail("it passes".to_owned())),
+            (Some(_), Err(Stop::Fail(why))) => {
+                eprintln!("{name} fails as it must: {why}");
+                Ok(())
+            }
+            (Some(_), other) => other,
+        }
     }
 
     fn judge(&self, case: &dyn Case) -> Check {

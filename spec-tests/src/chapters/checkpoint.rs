@@ -49,9 +49,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("checkpoint.paused", paused),
 ];
 
-/// Counts from 1 in a variable of its own, and says how far it is.
-const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=0; \
+/// Counts on in a variable of its own, and says how far it is. Where it begins is told once: what begins anew is behind
+/// what goes on.
+const COUNTER: &str = "exec </dev/null >/dev/null 2>&1; i=$(cat /tmp/begin); \
     while :; do i=$((i+1)); echo $i > /tmp/count.new; mv /tmp/count.new /tmp/count; usleep 20000; done";
+const BEGIN: u64 = 1_000_000;
 
 /// CRIU takes its time, the more where the processor is emulated.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -92,9 +94,15 @@ pub(super) fn counts_past(scene: &Scene<'_>, number: u64) -> Check {
 pub(super) fn counting(scene: &mut Scene<'_>) -> Check<i32> {
     criu(scene)?;
     scene.script(COUNTER);
-    let pid = scene.start()?;
-    counts_past(scene, 3)?;
+    let pid = begin(scene)?;
+    counts_past(scene, BEGIN + 3)?;
     Ok(pid)
+}
+
+/// A container that can be told from one that begins anew: it alone finds a number in /tmp/begin.
+pub(super) fn begin(scene: &Scene<'_>) -> Check<i32> {
+    scene.file("rootfs/tmp/begin", &BEGIN.to_string())?;
+    scene.start()
 }
 
 pub(super) fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
@@ -102,7 +110,9 @@ pub(super) fn checkpoint(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
     let mut args = vec!["checkpoint", "--image-path", &images];
     args.extend(more);
     args.push(&scene.id);
-    Ok(scene.call(&args).spawn()?.wait(PATIENCE)?)
+    let ran = scene.call(&args).spawn()?.wait(PATIENCE)?;
+    scene.file("rootfs/tmp/begin", "0")?;
+    Ok(ran)
 }
 
 pub(super) fn try_restore(scene: &Scene<'_>, more: &[&str]) -> Check<Ran> {
@@ -127,6 +137,20 @@ pub(super) fn restore(scene: &Scene<'_>, more: &[&str]) -> Check<i32> {
     let pid = fs::read_to_string(scene.path("pid"))?;
     pid.parse()
         .map_err(|_| Stop::Fail(format!("pid file: {pid:?}")))
+}
+
+/// What most chapters do with it.
+pub(super) fn goes_on_from_here(scene: &mut Scene<'_>) -> Check<i32> {
+    counting(scene)?;
+    there_and_back(scene)
+}
+
+fn there_and_back(scene: &mut Scene<'_>) -> Check<i32> {
+    checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
+    let pid = restore(scene, &[])?;
+    counts_past(scene, before)?;
+    Ok(pid)
 }
 
 /// Away and back, while nothing else happened: it counts on from where it was.
@@ -205,10 +229,7 @@ fn pre_dump(scene: &mut Scene<'_>) -> Check {
 fn twice(scene: &mut Scene<'_>) -> Check {
     counting(scene)?;
     for _ in 0..2 {
-        checkpoint(scene, &[])?.must()?;
-        let before = count(scene);
-        restore(scene, &[])?;
-        counts_past(scene, before)?;
+        there_and_back(scene)?;
         fs::remove_dir_all(scene.path("images"))?;
     }
     Ok(())
@@ -219,13 +240,22 @@ const CONNECTED: &str = "exec </dev/null >/dev/null 2>&1; mkfifo /tmp/say; \
     nc -l -p 7777 -e cat & \
     until netstat -ltn | grep -q 7777; do usleep 100000; done; \
     (while :; do cat /tmp/say; done | nc 127.0.0.1 7777 > /tmp/heard) & \
-    echo one > /tmp/say; wait";
+    wait";
 
 fn connected(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
     scene.script(CONNECTED);
     scene.start()?;
+    say(scene, "one")?;
     heard(scene, "one\n")
+}
+
+/// Waits for the client, and for its pipe before that.
+fn say(scene: &Scene<'_>, word: &str) -> Check {
+    let script = format!("until [ -p /tmp/say ]; do usleep 20000; done; echo {word} > /tmp/say");
+    let call = scene.call(&["exec", &scene.id, "sh", "-c", &script]);
+    call.run()?.must()?;
+    Ok(())
 }
 
 fn heard(scene: &Scene<'_>, text: &str) -> Check {
@@ -240,8 +270,7 @@ fn tcp(scene: &mut Scene<'_>) -> Check {
     connected(scene)?;
     checkpoint(scene, &["--tcp-established"])?.must()?;
     restore(scene, &["--tcp-established"])?;
-    let say = scene.call(&["exec", &scene.id, "sh", "-c", "echo two > /tmp/say"]);
-    say.run()?.must()?;
+    say(scene, "two")?;
     heard(scene, "one\ntwo\n")
 }
 
@@ -263,8 +292,7 @@ fn failure(scene: &mut Scene<'_>) -> Check {
         );
     }
     scene.must_be("running")?;
-    let say = scene.call(&["exec", &scene.id, "sh", "-c", "echo two > /tmp/say"]);
-    say.run()?.must()?;
+    say(scene, "two")?;
     heard(scene, "one\ntwo\n")
 }
 
@@ -288,18 +316,19 @@ fn binds(scene: &mut Scene<'_>) -> Check {
         &["bind", "ro"],
     );
     scene.script(
-        "exec </dev/null >/dev/null 2>&1; echo up > /mnt/dir/up; \
-         while :; do [ -e /mnt/dir/ask ] && cat /mnt/file > /mnt/dir/answer; usleep 20000; done",
+        "exec </dev/null >/dev/null 2>&1; begin=$(cat /tmp/begin); echo up > /mnt/dir/up; \
+         while :; do [ -e /mnt/dir/ask ] && { echo $begin; cat /mnt/file; } > /mnt/dir/answer; usleep 20000; done",
     );
-    scene.start()?;
+    begin(scene)?;
     until(|| scene.path("shared/up").exists(), "the program")?;
     checkpoint(scene, &[])?.must()?;
     restore(scene, &[])?;
     scene.file("single", "of the host, later\n")?;
     scene.file("shared/ask", "")?;
     let answer = scene.path("shared/answer");
+    let wanted = format!("{BEGIN}\nof the host, later\n");
     until(
-        || fs::read_to_string(&answer).is_ok_and(|text| text == "of the host, later\n"),
+        || fs::read_to_string(&answer).is_ok_and(|text| text == wanted),
         "the host's file through the restored mounts",
     )
 }
@@ -347,9 +376,7 @@ fn masks(scene: &mut Scene<'_>) -> Check {
         "/linux/readonlyPaths",
         json!(["/proc/sys"]),
     );
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
+    goes_on_from_here(scene)?;
     let look = "cat /secret; ls /secrets; cat /proc/kcore; touch /secrets/x 2>/dev/null && echo writable; \
         echo 1 > /proc/sys/kernel/domainname 2>/dev/null && echo sysctl; true";
     let ran = scene
@@ -363,7 +390,7 @@ fn masks(scene: &mut Scene<'_>) -> Check {
 fn terminal(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
     set(&mut scene.config, "/process/terminal", json!(true));
-    scene.script("while read line; do echo \"<$line>\"; done");
+    scene.script("i=0; while read line; do i=$((i+1)); echo \"<$i $line>\"; done");
     scene.write_config()?;
     let path = scene.path("console");
     let listener = UnixListener::bind(&path)?;
@@ -374,26 +401,29 @@ fn terminal(scene: &mut Scene<'_>) -> Check {
     let mut terminal = Terminal::take(&listener)?;
     scene.must("start")?;
     terminal.master.write_all(b"before\n")?;
-    terminal.expect("<before>")?;
+    terminal.expect("<1 before>")?;
     checkpoint(scene, &[])?.must()?;
     drop(terminal);
     restore(scene, &["--console-socket", &path])?;
     let mut terminal = Terminal::take(&listener)?;
     terminal.master.write_all(b"after\n")?;
-    terminal.expect("<after>")
+    terminal.expect("<2 after>")
 }
 
 /// What was a pipe of the engine's is the new engine's pipe.
 fn pipes(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
-    scene.script("exec </dev/null 2>/dev/null; while :; do echo tick; usleep 20000; done");
+    scene.script(
+        "exec </dev/null 2>/dev/null; i=$(cat /tmp/begin); while :; do echo $i; usleep 20000; done",
+    );
+    scene.file("rootfs/tmp/begin", &BEGIN.to_string())?;
     scene.write_config()?;
     let (reader, writer) = std::io::pipe()?;
     let mut create = scene.create_call(&[]);
     create.stdout = Some(writer.into());
     scene.finish_create(create)?.must()?;
     scene.must("start")?;
-    let mut text = [0; 4];
+    let mut text = [0; 7];
     (&reader).read_exact(&mut text)?;
     checkpoint(scene, &[])?.must()?;
     drop(reader);
@@ -403,7 +433,8 @@ fn pipes(scene: &mut Scene<'_>) -> Check {
     call.stdout = Some(writer.into());
     call.run()?.must()?;
     reader.read_exact(&mut text)?;
-    ensure!(&text == b"tick", "over the pipe came {text:?}");
+    let text = String::from_utf8_lossy(&text);
+    ensure!(text == BEGIN.to_string(), "over the pipe came {text:?}");
     Ok(())
 }
 
@@ -413,16 +444,15 @@ fn null_stdio(scene: &mut Scene<'_>) -> Check {
     scene.script(COUNTER.trim_start_matches("exec </dev/null >/dev/null 2>&1; "));
     scene.write_config()?;
     let null = || fs::File::options().read(true).write(true).open("/dev/null");
+    scene.file("rootfs/tmp/begin", &BEGIN.to_string())?;
     let mut create = scene.create_call(&[]);
     create.stdout = Some(null()?.into());
     create.stderr = Some(null()?.into());
     scene.finish_create(create)?.must()?;
     scene.must("start")?;
-    counts_past(scene, 1)?;
-    checkpoint(scene, &[])?.must()?;
-    let before = count(scene);
-    restore(scene, &[])?;
-    counts_past(scene, before)
+    counts_past(scene, BEGIN + 1)?;
+    there_and_back(scene)?;
+    Ok(())
 }
 
 /// In its own cgroup, and not in the one of the container that it was.
@@ -460,9 +490,7 @@ fn host_cgroups(scene: &mut Scene<'_>) -> Check {
     if !options()?.contains("nsdelegate") {
         return Err(Stop::Skip("this host's cgroup2 has no nsdelegate".into()));
     }
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
+    goes_on_from_here(scene)?;
     let after = options()?;
     ensure!(
         after.contains("nsdelegate"),
@@ -482,11 +510,7 @@ fn network_by_path(scene: &mut Scene<'_>) -> Check {
         json!({ "type": "network", "path": path }),
     );
     scene.holder = Some(holder);
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    let before = count(scene);
-    let pid = restore(scene, &[])?;
-    counts_past(scene, before)?;
+    let pid = goes_on_from_here(scene)?;
     let now = fs::read_link(format!("/proc/{pid}/ns/net"))?;
     ensure!(
         now == fs::read_link(&path)?,
@@ -511,8 +535,10 @@ fn hooks(scene: &mut Scene<'_>) -> Check {
     }
     counting(scene)?;
     checkpoint(scene, &[])?.must()?;
+    let before = count(scene);
     fs::write(scene.path("hook.log"), "")?;
     let pid = restore(scene, &[])?;
+    counts_past(scene, before)?;
     let log = fs::read_to_string(scene.path("hook.log"))?;
     let kinds: Vec<_> = log
         .lines()
@@ -542,7 +568,9 @@ fn work_path(scene: &mut Scene<'_>) -> Check {
         !scene.path("images/dump.log").exists(),
         "dump.log among the images"
     );
+    let before = count(scene);
     restore(scene, &["--work-path", &work])?;
+    counts_past(scene, before)?;
     ensure!(
         scene.path("work/restore.log").is_file(),
         "no restore.log in the work path"

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::checkpoint::{checkpoint, counting, criu, restore, try_restore};
+use super::checkpoint::{begin, checkpoint, counting, criu, goes_on_from_here, try_restore};
 use super::checkpoint_refusals::must_refuse;
 use crate::cgroups;
 use crate::config::set;
@@ -24,9 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 /// A container like any other.
 fn exec_and_kill(scene: &mut Scene<'_>) -> Check {
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
+    goes_on_from_here(scene)?;
     let ran = scene
         .call(&["exec", &scene.id, "sh", "-c", "echo $$; exit 5"])
         .run()?;
@@ -43,8 +41,11 @@ fn exec_and_kill(scene: &mut Scene<'_>) -> Check {
 /// Its status is the program's.
 fn foreground(scene: &mut Scene<'_>) -> Check {
     criu(scene)?;
-    scene.script("exec </dev/null >/dev/null 2>&1; echo up > /tmp/up; while [ ! -e /tmp/go ]; do usleep 20000; done; exit 23");
-    scene.start()?;
+    scene.script(
+        "exec </dev/null >/dev/null 2>&1; [ $(cat /tmp/begin) = 0 ] && exit 24; echo up > /tmp/up; \
+        while [ ! -e /tmp/go ]; do usleep 20000; done; exit 23",
+    );
+    begin(scene)?;
     until(|| scene.path("rootfs/tmp/up").exists(), "the program")?;
     checkpoint(scene, &[])?.must()?;
     scene.file("rootfs/tmp/go", "")?;
@@ -88,9 +89,7 @@ fn limits(scene: &mut Scene<'_>) -> Check {
         "/linux/resources/pids",
         json!({ "limit": 77 }),
     );
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
+    goes_on_from_here(scene)?;
     let limit = cgroups::read("pids", &scene.cgroup, "pids.max")?;
     ensure!(limit.trim() == "77", "pids.max is {limit}");
     Ok(())
@@ -105,9 +104,7 @@ fn device_rules(scene: &mut Scene<'_>) -> Check {
             { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm" }
         ]),
     );
-    counting(scene)?;
-    checkpoint(scene, &[])?.must()?;
-    restore(scene, &[])?;
+    goes_on_from_here(scene)?;
     let look = "mknod /tmp/kmsg c 1 11 && cat /tmp/kmsg";
     let ran = scene
         .call(&["exec", "--cap", "CAP_MKNOD", &scene.id, "sh", "-c", look])

@@ -46,6 +46,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         .deviates(&[("runc", "takes the manager's own socket then")]),
     scenario("systemd.create.killed", killed).on(View::V2),
     scenario("systemd.leaves-nothing", many).on(View::V2),
+    scenario("systemd.create.beside-runc", beside_runc).on(View::V2),
 ];
 
 /// A container that would sleep, in a scope of a slice; the unit's name.
@@ -478,4 +479,30 @@ fn many(scene: &mut Scene<'_>) -> Check {
         || sys::bpf_programs().is_ok_and(|now| now < before + rounds / 2),
         "the kernel to forget the device filters",
     )
+}
+
+/// What a create takes, of twenty the second fastest: what else the machine does disturbs that one least.
+fn beside_runc(scene: &mut Scene<'_>) -> Check {
+    if scene.runtime().name != "longshore" {
+        return Err(Stop::Skip("is about longshore".to_owned()));
+    }
+    sleeper(scene, "system.slice")?;
+    let own = scene.program.clone();
+    let mut took = [Vec::new(), Vec::new()];
+    for _ in 0..20 {
+        for (number, took) in took.iter_mut().enumerate() {
+            match number {
+                0 => scene.program.clone_from(&own),
+                _ => scene.use_runc()?,
+            }
+            took.push(scene.try_create()?.must()?.took);
+            let delete = scene.call(&["delete", "--force", &scene.id]).run()?;
+            delete.must()?;
+        }
+    }
+    took.iter_mut().for_each(|took| took.sort());
+    let [ours, theirs] = took.map(|took| took[1]);
+    eprintln!("a create with systemd, p10: {ours:?}, runc {theirs:?}");
+    ensure!(ours < theirs, "{ours:?}, runc {theirs:?}");
+    Ok(())
 }

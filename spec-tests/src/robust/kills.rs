@@ -359,11 +359,7 @@ fn any_time(scene: &mut Scene<'_>, verb: Verb) -> Check {
 
 /// The harness must find what it looks for in a runtime that is known to have it.
 fn control(scene: &mut Scene<'_>) -> Check {
-    let runc = ["/usr/sbin/runc", "/usr/bin/runc"]
-        .map(PathBuf::from)
-        .into_iter()
-        .find(|path| path.exists());
-    scene.program = runc.ok_or_else(|| Stop::Skip("no runc here".to_owned()))?;
+    scene.use_runc()?;
     furnish(scene, false)?;
     let (leaks, hits) = spread(scene, Verb::Create, false)?;
     eprintln!("control runc: {} leaks of {hits} kills", leaks.len());

@@ -2,7 +2,6 @@
 //! down host must not change.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -96,9 +95,7 @@ fn trace_exec(scene: &mut Scene<'_>) -> Check<String> {
 
 /// The look must find other calls where there are some: without no_new_privs runc has much to do yet.
 fn control(scene: &mut Scene<'_>) -> Check {
-    let runc = ["/usr/sbin/runc", "/usr/bin/runc"].map(PathBuf::from);
-    let runc = runc.into_iter().find(|path| path.exists());
-    scene.program = runc.ok_or_else(|| Stop::Skip("no runc here".to_owned()))?;
+    scene.use_runc()?;
     set(&mut scene.config, "/linux/seccomp", no_mkdir());
     let prefix = trace_exec(scene)?;
     let others = others(scene, &prefix)?;
