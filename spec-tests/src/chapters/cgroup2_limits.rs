@@ -16,6 +16,7 @@ const BURST: Known = &[
     ("runc", "1.1 does not know it"),
     ("crun", "1.8 does not know it"),
 ];
+const IDLE: Known = &[("runc", "1.1 does not know it")];
 const WEIGHT: Known = &[
     ("runc", "1.1 has the older conversion"),
     ("crun", "1.8 has the older conversion"),
@@ -76,7 +77,7 @@ pub(crate) const PROPERTIES: &[Property] = &[
     limit!("cpu.quota", "{}", "50000", "cpu", "cpu.max", "50000 100000"),
     limit!("cpu.period", r#"{"quota":50000}"#, "200000", "cpu", "cpu.max", "50000 200000"),
     Property { known: BURST, ..limit!("cpu.burst", r#"{"quota":50000}"#, "20000", "cpu", "cpu.max.burst", "20000") },
-    Property { known: BURST, ..limit!("cpu.idle", "{}", "1", "cpu", "cpu.idle", "1") },
+    Property { known: IDLE, ..limit!("cpu.idle", "{}", "1", "cpu", "cpu.idle", "1") },
     limit!("cpu.cpus", "{}", r#""0""#, "cpuset", "cpuset.cpus", "0"),
     limit!("cpu.mems", "{}", r#""0""#, "cpuset", "cpuset.mems", "0"),
     limit!("pids.limit", "{}", "33", "pids", "pids.max", "33"),
