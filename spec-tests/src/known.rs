@@ -27,6 +27,7 @@ const AFRESH: &str = "gives an added process little of what the container's own 
 const IGNORES: &str = "runs all the same";
 const CGROUP: &str = "does not heed --cgroup on cgroup v1";
 
+const UNTOLD: &str = "systemd is not told of its limits";
 const APART: &str = "1.8 sets the other of quota and period to its default";
 const ACTIVATION: &str = "hands them over without a word, whoever they are for";
 const READINESS: &str = "sends no MAINPID";
@@ -214,6 +215,19 @@ const CRUN: Known = &[
         "waits for ever where the caller's umask is strict",
     ),
     ("list.owner-without-a-name", "names another owner"),
+    (
+        "update.one-after-the-other",
+        "takes 0 for a limit of 0 bytes",
+    ),
+    ("update.kernel-memory", "refuses it on cgroup2"),
+    ("systemd.scope", "the container is one below its scope"),
+    ("systemd.limits", UNTOLD),
+    ("systemd.limits.unified", UNTOLD),
+    ("systemd.update", UNTOLD),
+    ("systemd.annotations", "1.8 fails with some types"),
+    ("systemd.annotations.refused", "does not say which it is"),
+    ("systemd.bus.dead", "does not say where it looked"),
+    ("systemd.create.killed", "leaves its hook behind"),
 ];
 
 const LONGSHORE: Known = &[];

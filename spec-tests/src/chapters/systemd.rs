@@ -1,11 +1,14 @@
 //! The systemd driver: what becomes of the unit, and what of a container whose systemd doesn't answer.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::config::{set, strip};
@@ -44,7 +47,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("systemd.bus.dead", dead)
         .on(View::V2)
         .deviates(&[("runc", "takes the manager's own socket then")]),
-    scenario("systemd.create.killed", killed).on(View::V2),
+    scenario("systemd.create.killed", killed)
+        .on(View::V2)
+        .deviates(&[("runc", "leaves its hook behind")]),
     scenario("systemd.leaves-nothing", many).on(View::V2),
     scenario("systemd.create.beside-runc", beside_runc).on(View::V2),
 ];
@@ -438,7 +443,7 @@ fn killed(scene: &mut Scene<'_>) -> Check {
     let unit = sleeper(scene, "system.slice")?;
     let hook = scene.executable(
         "hook",
-        "#!/bin/sh\ntouch \"$(dirname \"$0\")/begun\"\nexec sleep 50\n",
+        "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho $$ > pid.new\nmv pid.new begun\nexec sleep 50\n",
     )?;
     set(
         &mut scene.config,
@@ -454,6 +459,12 @@ fn killed(scene: &mut Scene<'_>) -> Check {
         .call(&["delete", "--force", &scene.id])
         .run()?
         .must()?;
+    let hook: i32 = fs::read_to_string(scene.path("begun"))?.trim().parse()?;
+    let ended = |hook: OwnedFd| sys::readable(hook.as_fd(), Duration::from_secs(2));
+    if !sys::pidfd_open(hook).map_or(true, ended) {
+        kill(Pid::from_raw(hook), Signal::SIGKILL)?;
+        return Err(Stop::Fail("the hook goes on".to_owned()));
+    }
     gone(scene, &unit)
 }
 
