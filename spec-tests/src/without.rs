@@ -1,8 +1,8 @@
 //! The tests' own test: a feature is taken out of what the runtime is told, and then each test of it must fail.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::config::{no_namespace, strip};
+use crate::config::{no_namespace, set, strip};
 use crate::suite::Case;
 
 /// What a container does without.
@@ -31,22 +31,12 @@ pub(crate) const FEATURES: &[Feature] = &[
         tests: &[
             "checkpoint.goes-on-where-it-was",
             "checkpoint.pre-dump",
-            "checkpoint.twice",
             "checkpoint.tcp-established",
             "checkpoint.bind-mounts",
-            "checkpoint.mount-points-in-another-root",
-            "checkpoint.masked-paths",
             "checkpoint.terminal",
             "checkpoint.pipes",
-            "checkpoint.null-stdio",
             "checkpoint.another-id",
-            "checkpoint.network-namespace-by-path",
-            "checkpoint.hooks",
-            "checkpoint.work-path",
-            "restore.exec-and-kill",
             "restore.foreground",
-            "restore.limits",
-            "restore.device-rules",
         ],
         taken: Command(begin_anew),
     },
@@ -79,9 +69,13 @@ pub(crate) const FEATURES: &[Feature] = &[
             "rootless.cgroup.update",
             "systemd.limits",
             "restore.limits",
-            "restore.device-rules",
         ],
         taken: Config(|config| strip(config, "/linux/resources")),
+    },
+    Feature {
+        name: "device-rules",
+        tests: &["restore.device-rules", "linux.resources.devices.deny"],
+        taken: Config(every_device),
     },
     Feature {
         name: "oom-group",
@@ -174,11 +168,17 @@ fn drop_option(args: &mut Vec<String>, option: &str) {
     }
 }
 
+/// Without rules the default ones would be in force.
+fn every_device(config: &mut Value) {
+    let all = json!([{ "allow": true, "access": "rwm" }]);
+    set(config, "/linux/resources/devices", all);
+}
+
 /// It can be seen, and that is all.
 fn read_only_cgroup(config: &mut Value) {
     for mount in config["mounts"].as_array_mut().into_iter().flatten() {
         if mount["type"] == "cgroup" {
-            mount["options"] = serde_json::json!(["ro"]);
+            mount["options"] = json!(["ro"]);
         }
     }
 }
