@@ -46,8 +46,7 @@ fn object() -> Value {
         "linux": {
             "namespaces": namespaces,
             "capabilities": capabilities,
-            // A user's own systemd is asked too, but no suite has run that.
-            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false },
+            "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true },
             "seccomp": seccomp(),
             "apparmor": { "enabled": true },
             // Written, but never run on a host that has it.

@@ -221,6 +221,17 @@ const CRUN: Known = &[
     ),
     ("update.kernel-memory", "refuses it on cgroup2"),
     ("systemd.scope", "the container is one below its scope"),
+    (
+        "rootless.systemd.run",
+        "the container is one below its scope",
+    ),
+    (
+        "rootless.systemd.exec",
+        "the container is one below its scope",
+    ),
+    ("rootless.systemd.limits", UNTOLD),
+    ("rootless.systemd.update", UNTOLD),
+    ("rootless.systemd.pause", "freezes what is below its scope"),
     ("systemd.limits", UNTOLD),
     ("systemd.limits.unified", UNTOLD),
     ("systemd.update", UNTOLD),

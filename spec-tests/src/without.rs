@@ -111,6 +111,7 @@ pub(crate) const FEATURES: &[Feature] = &[
     Feature {
         name: "systemd-driver",
         tests: &[
+            "rootless.systemd.run",
             "systemd.scope",
             "systemd.slice.nested",
             "systemd.limits",

@@ -125,7 +125,7 @@ const OPEN: Probe = Probe::Script(
     "mknod /tmp/node c 10 237; (exec 3</tmp/node) && echo opened; (exec 3>/tmp/node) && echo writable",
 );
 
-fn loop_control(_: &mut Scene<'_>) -> Check {
+pub(super) fn loop_control(_: &mut Scene<'_>) -> Check {
     let misc = fs::read_to_string("/proc/misc")?;
     if misc.contains("237 loop-control") {
         Ok(())

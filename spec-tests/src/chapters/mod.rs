@@ -9,6 +9,7 @@ mod cgroup_disks;
 mod cgroup_refusals;
 mod cgroups;
 mod checkpoint;
+mod checkpoint_engines;
 mod checkpoint_refusals;
 mod console;
 mod debian;
@@ -44,6 +45,7 @@ mod rootless;
 mod rootless_cgroups;
 mod rootless_inside;
 mod rootless_ranges;
+mod rootless_systemd;
 mod seccomp;
 mod seccomp_notify;
 mod systemd;
@@ -113,11 +115,13 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         cgroup2::SCENARIOS,
         checkpoint::SCENARIOS,
         checkpoint_refusals::SCENARIOS,
+        checkpoint_engines::SCENARIOS,
         restore::SCENARIOS,
         rootless::SCENARIOS,
         rootless_cgroups::SCENARIOS,
         rootless_inside::SCENARIOS,
         rootless_ranges::SCENARIOS,
+        rootless_systemd::SCENARIOS,
         systemd::SCENARIOS,
         systemd_inside::SCENARIOS,
     ];

@@ -42,6 +42,11 @@ fn rootless(scene: &mut Scene<'_>) -> Check {
 
 /// The same with maps of its choice.
 pub(super) fn hand_over(scene: &mut Scene<'_>, map: Value) -> Check {
+    hand_over_to(scene, USER, map)
+}
+
+/// The same for another user.
+pub(super) fn hand_over_to(scene: &mut Scene<'_>, user: u32, map: Value) -> Check {
     let config = &mut scene.config;
     namespace(config, json!({ "type": "user" }));
     set(config, "/linux/uidMappings", map.clone());
@@ -53,10 +58,10 @@ pub(super) fn hand_over(scene: &mut Scene<'_>, map: Value) -> Check {
     fs::copy(&scene.program, &program)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     for name in [".", "rootfs"] {
-        chown(scene.path(name), Some(USER), Some(USER))?;
+        chown(scene.path(name), Some(user), Some(user))?;
     }
     fs::create_dir_all(scene.path("state"))?;
-    chown(scene.path("state"), Some(USER), Some(USER))?;
+    chown(scene.path("state"), Some(user), Some(user))?;
     scene.write_config()?;
     scene.program = program;
     Ok(())
