@@ -24,7 +24,7 @@ export LIBSECCOMP_LINK_TYPE ?= static
 export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
-TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools ca-certificates
+TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools man-db ca-certificates
 DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
@@ -38,6 +38,7 @@ build: packages-build
 
 install: build
 	install -D -m 0755 bin/longshore $(DESTDIR)$(PREFIX)/bin/longshore
+	scripts/install-docs bin/longshore $(DESTDIR)$(PREFIX)/share
 
 demo: build packages-test
 	demo/run

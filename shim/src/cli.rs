@@ -1,9 +1,13 @@
 //! The command line, as one table: parsing and help both read it.
 
 mod commands;
+mod completion;
+mod manual;
 mod update;
 
-use commands::{COMMANDS, Command, Flag, GLOBAL, switch};
+use commands::{COMMANDS, Command, Flag, GLOBAL, HELP};
+pub(crate) use completion::script as completion;
+pub(crate) use manual::page as manual;
 use std::collections::BTreeMap;
 pub(crate) use update::{Property, UPDATES};
 
@@ -132,8 +136,7 @@ fn flags(words: &[String], known: &[Flag], options: &mut Options) -> Result<Vec<
         let (name, inline) = bare
             .split_once('=')
             .map_or((bare, None), |(name, value)| (name, Some(value)));
-        let help = &GLOBAL[GLOBAL.len() - 2];
-        let flag = known.iter().chain([help]).find(|flag| {
+        let flag = known.iter().chain([&HELP]).find(|flag| {
             flag.name == name || flag.short.is_some_and(|short| name.chars().eq([short]))
         });
         let flag = flag.ok_or_else(|| format!("flag provided but not defined: -{name}"))?;
@@ -200,7 +203,7 @@ fn command_help(command: &Command) -> String {
     format!(
         "NAME:\n   longshore {name} - {help}\n\nUSAGE:\n   longshore {name} [command options] {arguments}\n\nOPTIONS:\n{}{}",
         flag_lines(command.flags),
-        flag_lines(&[switch("help", Some('h'), "show help")])
+        flag_lines(&[HELP])
     )
 }
 

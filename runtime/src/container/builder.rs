@@ -1,5 +1,6 @@
 //! The options of a container that is to be created. No I/O: `create.rs` acts on them.
 
+use super::announce::Announce;
 use super::stdio::Stdio;
 use crate::error::{Error, Result};
 use crate::runtime::Settings;
@@ -32,7 +33,7 @@ pub struct ContainerBuilder {
     pub(super) console: Option<OwnedFd>,
     pub(super) pty: Pty,
     pub(super) program: Option<OwnedFd>,
-    pub(super) pid_file: Option<PathBuf>,
+    pub(super) announce: Announce,
     pub(super) no_pivot: bool,
     pub(super) new_keyring: bool,
 }
@@ -77,7 +78,7 @@ impl ContainerBuilder {
             console: None,
             pty: Pty::No,
             program: None,
-            pid_file: None,
+            announce: Announce::default(),
             no_pivot: false,
             new_keyring: true,
         }
@@ -204,7 +205,13 @@ impl ContainerBuilder {
 
     /// Gets init's pid, whole or not at all, before `create` returns.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.pid_file = Some(path.into());
+        self.announce.pid_file = Some(path.into());
+        self
+    }
+
+    /// A connected Unix stream socket that gets init's pidfd before `create` returns, with the word `standard`.
+    pub fn pidfd_socket(mut self, socket: OwnedFd) -> Self {
+        self.announce.pidfd_socket = Some(socket);
         self
     }
 

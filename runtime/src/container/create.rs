@@ -2,9 +2,9 @@
 //! that is done is written down first, and undone when a later part fails.
 //! runtime.md#create
 
+use super::announce::{self, Announce};
 use super::builder::{ContainerBuilder, Rootfs};
 use super::fault::Fault;
-use super::pid_file::write_pid_file;
 use super::place::{self, Place};
 use super::record::{self, InitId, Record};
 use super::stdio::{Pipes, Stdio, Stream};
@@ -21,7 +21,7 @@ use crate::systemd::Started;
 use std::cell::OnceCell;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 impl ContainerBuilder {
     /// What `create` and `start` would do. Touches nothing.
@@ -264,7 +264,7 @@ impl ContainerBuilder {
             .map_err(|error| explain_oom(error, around.cgroup.get()))?;
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
         let finished = terminal.and_then(|terminal| {
-            finish(self.pid_file.as_deref(), &created, &around, watch)?;
+            finish(&self.announce, &created, &around, watch)?;
             Ok(terminal)
         });
         let terminal = finished.map_err(|error| created.undo(error))?;
@@ -437,10 +437,13 @@ impl Watch<'_> {
     }
 
     /// The prepared record takes its place: everybody sees the container.
-    pub(super) fn complete(&mut self, pid: i32, pid_file: Option<&Path>) -> Result<()> {
-        if let Some(path) = pid_file {
-            write_pid_file(path, pid)?;
-        }
+    pub(super) fn complete(
+        &mut self,
+        pid: i32,
+        pidfd: BorrowedFd<'_>,
+        announce: &Announce,
+    ) -> Result<()> {
+        announce.tell(pid, pidfd, announce::INIT)?;
         self.fault.point();
         self.record.complete = true;
         self.entry.complete()?;
@@ -517,12 +520,12 @@ impl Progress for Watch<'_> {
 
 /// Init waits for our word: the container is written down as created, then it gets it.
 fn finish(
-    pid_file: Option<&Path>,
+    announce: &Announce,
     created: &Created,
     around: &Surround<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    watch.complete(created.pid, pid_file)?;
+    watch.complete(created.pid, created.pidfd.as_fd(), announce)?;
     launch::commit(around.control.as_fd())?;
     watch.fault.point();
     Ok(())

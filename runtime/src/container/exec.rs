@@ -3,12 +3,12 @@
 //! the container's is joined by path.
 
 use super::agent::{Agent, Whose, until_executed};
+use super::announce::{self, Announce};
 use super::builder::Pty;
 use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets};
 use super::edits::Edits;
 use super::fault::Fault;
 use super::judge::judge;
-use super::pid_file::write_pid_file;
 use super::record::Record;
 use super::state::{self, Proven};
 use super::stdio::{Pipes, Stdio};
@@ -52,7 +52,7 @@ pub struct Exec<'c> {
     extra: Vec<OwnedFd>,
     console: Option<OwnedFd>,
     pty: Pty,
-    pid_file: Option<PathBuf>,
+    announce: Announce,
     ignore_paused: bool,
     cgroups: Vec<String>,
 }
@@ -110,7 +110,7 @@ impl Container {
             extra: Vec::new(),
             console: None,
             pty: Pty::No,
-            pid_file: None,
+            announce: Announce::default(),
             ignore_paused: false,
             cgroups: Vec::new(),
         }
@@ -249,7 +249,13 @@ impl Exec<'_> {
 
     /// Gets the process's pid, whole or not at all, once its program was executed.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.pid_file = Some(path.into());
+        self.announce.pid_file = Some(path.into());
+        self
+    }
+
+    /// A connected Unix stream socket that gets the process's pidfd, with the word `setns`, once its program was executed.
+    pub fn pidfd_socket(mut self, socket: OwnedFd) -> Self {
+        self.announce.pidfd_socket = Some(socket);
         self
     }
 
@@ -476,8 +482,9 @@ impl Exec<'_> {
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
         let executed = terminal.and_then(|terminal| {
             execute(&created, &around, prepared, agent, &whose, fault)?;
-            let path = self.pid_file.as_deref();
-            path.map_or(Ok(()), |path| write_pid_file(path, created.pid))?;
+            let whose = announce::ADDED;
+            self.announce
+                .tell(created.pid, created.pidfd.as_fd(), whose)?;
             Ok(terminal)
         });
         let terminal = match executed {

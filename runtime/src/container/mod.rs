@@ -2,6 +2,7 @@
 //! runtime.md#lifecycle
 
 mod agent;
+mod announce;
 mod builder;
 mod check;
 mod checkpoint;
@@ -16,7 +17,6 @@ mod judge;
 mod kill;
 mod notify;
 mod pause;
-mod pid_file;
 mod place;
 mod process;
 pub(crate) mod record;

@@ -1,7 +1,8 @@
 //! The user's process, from outside: wait for it, poll it.
 
 use super::notify::{Channel, Notifications};
-use crate::error::{Error, Result};
+use super::{Container, state};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::proc;
 use nix::errno::Errno;
@@ -156,9 +157,7 @@ impl Process {
         match ended {
             Ok(ended) => Ok(ended.map(ExitStatus::from)),
             // Not our child: a container that was created by another process.
-            Err(Errno::ECHILD) => Ok(Some(
-                pidfd::exit_info(self.handle.as_fd()).map_or(ExitStatus::Unknown, ExitStatus::from),
-            )),
+            Err(Errno::ECHILD) => Ok(Some(self.status_of_anothers())),
             Err(errno) => Err(Error::system(
                 "cannot wait for the container's process",
                 errno,
@@ -168,6 +167,20 @@ impl Process {
 }
 
 impl Process {
+    /// The kernel tells of a process that its parent has reaped, and /proc of one that it hasn't. Which of them it is
+    /// may change while we ask.
+    fn status_of_anothers(&self) -> ExitStatus {
+        let reaped = || pidfd::exit_info(self.handle.as_fd());
+        let zombie = || {
+            let ended = proc::stat(self.pid)?.ended;
+            // It is not reaped yet: the number means it.
+            pidfd::send_signal(self.handle.as_fd(), 0).ok()?;
+            ended
+        };
+        let ended = reaped().or_else(zombie).or_else(reaped);
+        ended.map_or(ExitStatus::Unknown, ExitStatus::from)
+    }
+
     /// Waits until one of the socket and the process's end is there, or a moment where the end can't be waited for.
     pub(super) fn ended_or_readable(&self, socket: BorrowedFd<'_>) -> Result<bool> {
         let refused = |errno| Error::system("cannot wait for the container's process", errno);
@@ -178,6 +191,28 @@ impl Process {
         }
         let ready = pidfd::poll_any(&[self.handle.as_fd(), socket], None).map_err(refused)?;
         Ok(ready[0])
+    }
+}
+
+impl Container {
+    /// Init's process, for whoever has not started the container itself.
+    ///
+    /// ```no_run
+    /// # fn main() -> longshore::Result<()> {
+    /// # let runtime = longshore::Runtime::builder().build()?;
+    /// let status = runtime.open("web1")?.process()?.wait()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidState` when it has ended and its parent has reaped it, or there is none yet.
+    pub fn process(&self) -> Result<Process> {
+        let record = self.record(&self.entry()?)?;
+        let init = record.init.as_ref().filter(|_| record.complete);
+        let proven = init.and_then(|init| Some((init.pid, state::prove(init)?)));
+        let (pid, init) =
+            proven.ok_or_else(|| Error::new(ErrorKind::InvalidState, "container not running"))?;
+        Ok(Process::new(pid, init.handle, init.by_directory))
     }
 }
 

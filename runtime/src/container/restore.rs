@@ -169,7 +169,7 @@ fn run(builder: ContainerBuilder, watch: &mut Watch<'_>, restore: &Restore) -> R
         if watch.record.init.is_none() {
             watch.note_init(pid)?;
         }
-        watch.complete(pid, builder.pid_file.as_deref())?;
+        watch.complete(pid, handle.as_fd(), &builder.announce)?;
         Ok(terminal)
     });
     let terminal = finished.inspect_err(|_| {

@@ -47,6 +47,8 @@ pub(super) const fn option(
     }
 }
 
+pub(super) const HELP: Flag = switch("help", Some('h'), "show help");
+
 pub(super) const GLOBAL: &[Flag] = &[
     switch("debug", None, "enable debug logging"),
     switch(
@@ -84,7 +86,7 @@ pub(super) const GLOBAL: &[Flag] = &[
         "N",
         "for tests: stop this process (SIGSTOP) at its N-th fault point",
     ),
-    switch("help", Some('h'), "show help"),
+    HELP,
     switch("version", Some('v'), "print the version"),
 ];
 
@@ -105,6 +107,12 @@ const CONSOLE: Flag = option(
     None,
     "PATH",
     "unix socket that receives the terminal's master",
+);
+const PIDFD: Flag = option(
+    "pidfd-socket",
+    None,
+    "PATH",
+    "unix socket that receives the process's pidfd",
 );
 const PID_FILE: Flag = option("pid-file", None, "FILE", "file to write init's pid to");
 const NO_PIVOT: Flag = switch("no-pivot", None, "change root without pivot_root");
@@ -213,11 +221,21 @@ pub(super) const COMMANDS: &[Command] = &[
         verbatim: false,
     },
     Command {
+        name: "completion",
+        arguments: "SHELL",
+        count: (1, 1),
+        help: "print completions for bash, zsh or fish",
+        flags: &[],
+        verbatim: false,
+    },
+    Command {
         name: "create",
         arguments: "ID",
         count: (1, 1),
         help: "create a container",
-        flags: &[BUNDLE, CONSOLE, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE],
+        flags: &[
+            BUNDLE, CONSOLE, PIDFD, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE,
+        ],
         verbatim: false,
     },
     Command {
@@ -250,6 +268,7 @@ pub(super) const COMMANDS: &[Command] = &[
         help: "run one more process in a container",
         flags: &[
             CONSOLE,
+            PIDFD,
             option("cwd", None, "DIR", "working directory in the container"),
             option(
                 "env",
@@ -350,6 +369,14 @@ pub(super) const COMMANDS: &[Command] = &[
         verbatim: false,
     },
     Command {
+        name: "man",
+        arguments: "[COMMAND]",
+        count: (0, 1),
+        help: "print the manual page of longshore or of a command",
+        flags: &[],
+        verbatim: false,
+    },
+    Command {
         name: "pause",
         arguments: "ID",
         count: (1, 1),
@@ -439,6 +466,7 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: &[
             BUNDLE,
             CONSOLE,
+            PIDFD,
             PID_FILE,
             NO_PIVOT,
             NO_KEYRING,
@@ -486,6 +514,14 @@ pub(super) const COMMANDS: &[Command] = &[
         count: (1, 1),
         help: "change a container's limits",
         flags: super::update::FLAGS,
+        verbatim: false,
+    },
+    Command {
+        name: "wait",
+        arguments: "ID",
+        count: (1, 1),
+        help: "wait for a container's end, and exit as it did",
+        flags: &[],
         verbatim: false,
     },
 ];

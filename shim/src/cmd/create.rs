@@ -1,6 +1,6 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome, Preserved, console, inside, start};
+use super::{Failure, Outcome, Preserved, console, inside, pidfd_socket, start};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
@@ -81,6 +81,9 @@ fn created(
     }
     if let Some(path) = invocation.get("pid-file") {
         builder = builder.pid_file(path);
+    }
+    if let Some(socket) = pidfd_socket(invocation)? {
+        builder = builder.pidfd_socket(socket);
     }
     let container = builder.create().map_err(|error| {
         inside(

@@ -1,6 +1,6 @@
 //! `exec`.
 
-use super::{Failure, Outcome, Preserved, console, inside, number, wait};
+use super::{Failure, Outcome, Preserved, console, inside, number, pidfd_socket, wait};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
@@ -34,6 +34,9 @@ fn added(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Prese
     }
     if let Some(path) = invocation.get("pid-file") {
         exec = exec.pid_file(path);
+    }
+    if let Some(socket) = pidfd_socket(invocation)? {
+        exec = exec.pidfd_socket(socket);
     }
     for place in invocation.all("cgroup") {
         exec = exec.cgroup(place);

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod help;
 mod kill;
 mod list;
 mod pause;
@@ -87,12 +88,24 @@ pub(crate) fn preserved(invocation: &Invocation) -> Result<Preserved, Failure> {
 
 /// A socket of the engine's that gets the terminal.
 fn console(invocation: &Invocation) -> Result<Option<OwnedFd>, Failure> {
-    let Some(path) = invocation.get("console-socket") else {
+    connected(invocation, "console-socket", "console socket")
+}
+
+/// A socket of the engine's that gets the pidfd.
+fn pidfd_socket(invocation: &Invocation) -> Result<Option<OwnedFd>, Failure> {
+    connected(invocation, "pidfd-socket", "pidfd socket")
+}
+
+fn connected(
+    invocation: &Invocation,
+    option: &str,
+    what: &str,
+) -> Result<Option<OwnedFd>, Failure> {
+    let Some(path) = invocation.get(option) else {
         return Ok(None);
     };
-    let socket = UnixStream::connect(path).map_err(|error| {
-        Failure::plain(format!("cannot connect to console socket {path}: {error}"))
-    })?;
+    let socket = UnixStream::connect(path)
+        .map_err(|error| Failure::plain(format!("cannot connect to {what} {path}: {error}")))?;
     Ok(Some(socket.into()))
 }
 
@@ -121,9 +134,11 @@ fn inside(error: longshore::Error, what: &str) -> Failure {
 
 /// Runs a command; its exit status.
 pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> Outcome {
-    // These two need no state root.
+    // These need no state root.
     match invocation.command {
+        "completion" => return help::completion(invocation),
         "features" => return spec::features(),
+        "man" => return help::manual(invocation),
         "spec" => return spec::spec(invocation),
         _ => {}
     }
@@ -146,6 +161,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "start" => start::start(&runtime, invocation, log),
         "state" => state::state(&runtime, invocation),
         "update" => update::update(&runtime, invocation, log),
+        "wait" => start::wait(&runtime, invocation),
         other => Err(Failure::plain(format!("no such command: {other}"))),
     }
 }

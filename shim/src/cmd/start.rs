@@ -1,4 +1,4 @@
-//! `start`.
+//! `start` and `wait`.
 
 use super::{Failure, Outcome};
 use crate::cli::Invocation;
@@ -12,6 +12,16 @@ pub(crate) fn start(runtime: &Runtime, invocation: &Invocation, log: &Log) -> Ou
         .map_err(Failure::from)?;
     until_ready(process, log);
     Ok(0)
+}
+
+/// The container goes on when we are killed: it isn't ours.
+pub(crate) fn wait(runtime: &Runtime, invocation: &Invocation) -> Outcome {
+    let status = runtime.open(invocation.id())?.process()?.wait()?;
+    status.shell_code().ok_or_else(|| {
+        Failure::plain(
+            "the container has ended, and this kernel doesn't tell how: its parent has reaped it",
+        )
+    })
 }
 
 /// If somebody wants to be told; the container is the one to watch from then on.

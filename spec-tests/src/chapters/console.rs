@@ -92,11 +92,16 @@ impl Terminal {
 }
 
 /// Takes the one descriptor out of the message; the payload is any name.
-#[allow(unsafe_code)]
 fn receive(stream: &UnixStream) -> Check<OwnedFd> {
+    Ok(receive_named(stream)?.0)
+}
+
+/// The same with the payload.
+#[allow(unsafe_code)]
+pub(super) fn receive_named(stream: &UnixStream) -> Check<(OwnedFd, String)> {
     ensure!(
         sys::readable(stream.as_fd(), SOON),
-        "no message on the console socket"
+        "no message on the socket"
     );
     let mut payload = [0; 4096];
     let mut parts = [IoSliceMut::new(&mut payload)];
@@ -107,16 +112,20 @@ fn receive(stream: &UnixStream) -> Check<OwnedFd> {
         Some(&mut space),
         MsgFlags::MSG_CMSG_CLOEXEC,
     )?;
+    let mut received = None;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(fds) = control {
             ensure!(fds.len() == 1, "{} descriptors came", fds.len());
             if let Some(&fd) = fds.first() {
                 // SAFETY: the kernel has just made this descriptor for us.
-                return Ok(unsafe { OwnedFd::from_raw_fd(fd) });
+                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
     }
-    Err(Stop::Fail("the message has no descriptor".to_owned()))
+    let length = message.bytes;
+    let name = String::from_utf8_lossy(payload.get(..length).unwrap_or_default()).into_owned();
+    let none = || Stop::Fail("the message has no descriptor".to_owned());
+    Ok((received.ok_or_else(none)?, name))
 }
 
 fn terminal(scene: &mut Scene<'_>, script: &str) -> Check<Terminal> {

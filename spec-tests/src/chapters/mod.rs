@@ -24,6 +24,8 @@ mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
 mod features;
+mod handles;
+mod help;
 mod hook_kinds;
 mod hooks;
 mod hooks_around;
@@ -101,6 +103,8 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         lifecycle::SCENARIOS,
         deletes::SCENARIOS,
         programs::SCENARIOS,
+        handles::SCENARIOS,
+        help::SCENARIOS,
         debian::SCENARIOS,
         defects::SCENARIOS,
         errors::SCENARIOS,

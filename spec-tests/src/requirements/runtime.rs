@@ -63,6 +63,8 @@ pub(crate) const COMMANDS: &[Requirement] = &[
     required("exec.cgroup", "", V1_0_0, "in the container's cgroups, or --cgroup below", &["exec.cgroup.*", "exec.cgroups"]),
     required("exec.streams", "", V1_0_0, "its standard streams and descriptors", &["exec.stdio", "exec.fds.*"]),
     required("exec.tty", "", V1_0_0, "exec --tty", &["exec.tty.*"]),
+    required("pidfd", "", V1_0_0, "--pidfd-socket of create and exec", &["pidfd-socket.*"]),
+    required("help", "", V1_0_0, "--help of each command, with runc's flags", &["help.*"]),
     required("pause", "", V1_0_0, "pause and resume", &["pause.*"]),
     required("update", "", V1_0_0, "update: other limits for a container that is there", &["update.*"]),
     required("events", "", V1_0_0, "events: what a container uses, and lack of memory", &["events.*"]),
