@@ -56,7 +56,7 @@ mod wire;
 
 pub use checkpoint::{CgroupsMode, CriuOptions};
 pub use container::{
-    Checkpoint, Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus,
+    Checkpoint, Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus, Finding,
     Notifications, Pipes, Problem, Process, Restore, Severity, State, Status, Stdio, Update,
     timestamp,
 };

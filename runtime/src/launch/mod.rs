@@ -11,6 +11,7 @@ mod parent;
 mod spawn;
 mod userns;
 
+pub(crate) use image::image;
 pub(crate) use link::{Link, link};
 pub(crate) use parent::{
     Created, Described, PageResult, Progress, SETUP_DEADLINE, Surround, commit, explain,

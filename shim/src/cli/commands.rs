@@ -251,6 +251,14 @@ pub(super) const COMMANDS: &[Command] = &[
         verbatim: false,
     },
     Command {
+        name: "doctor",
+        arguments: "",
+        count: (0, 0),
+        help: "try what containers can have on this host",
+        flags: &[TEXT_OR_JSON],
+        verbatim: false,
+    },
+    Command {
         name: "events",
         arguments: "ID",
         count: (1, 1),

@@ -4,6 +4,7 @@ mod check;
 mod checkpoint;
 mod create;
 mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod help;
@@ -149,6 +150,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "create" => create::create(&runtime, invocation, log, preserved),
         "run" => create::run(&runtime, invocation, log, preserved),
         "exec" => exec::exec(&runtime, invocation, log, preserved),
+        "doctor" => doctor::doctor(&runtime, invocation),
         "delete" => delete::delete(&runtime, invocation, log),
         "kill" => kill::kill(&runtime, invocation),
         "list" => list::list(&runtime, invocation, log),

@@ -16,6 +16,7 @@ mod debian;
 mod defects;
 mod deletes;
 mod devices;
+mod doctor;
 mod errors;
 mod events;
 mod exec;
@@ -105,6 +106,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         programs::SCENARIOS,
         handles::SCENARIOS,
         help::SCENARIOS,
+        doctor::SCENARIOS,
         debian::SCENARIOS,
         defects::SCENARIOS,
         errors::SCENARIOS,

@@ -24,7 +24,7 @@ const RUN: &str = "runtime=$(echo /inner/program/*); call=\"$runtime --root /run
     cd /inner; $call run inner; echo code $?; ls -A /run/state";
 
 /// A container with a runtime, its libraries and a bundle; what the runtime gets as its configuration.
-fn outer(scene: &mut Scene<'_>, words: &str) -> Check<Value> {
+pub(super) fn outer(scene: &mut Scene<'_>, words: &str) -> Check<Value> {
     let root = scene.path("rootfs");
     let (inner, program) = (root.join("inner"), root.join("inner/program"));
     fs::create_dir_all(&program)?;
@@ -56,7 +56,7 @@ fn outer(scene: &mut Scene<'_>, words: &str) -> Check<Value> {
     Ok(inner)
 }
 
-fn go(scene: &Scene<'_>, inner: &Value) -> Check<Ran> {
+pub(super) fn go(scene: &Scene<'_>, inner: &Value) -> Check<Ran> {
     let config = scene.path("rootfs/inner/config.json");
     fs::write(config, inner.to_string())?;
     scene.run()
