@@ -57,8 +57,8 @@ mod wire;
 pub use checkpoint::{CgroupsMode, CriuOptions};
 pub use container::{
     Checkpoint, Container, ContainerBuilder, Event, Events, Exec, Executed, ExitStatus, Finding,
-    Notifications, Pipes, Problem, Process, Restore, Severity, State, Status, Stdio, Update,
-    timestamp,
+    Garbage, Notifications, Pipes, Problem, Process, Restore, Severity, State, Status, Stdio,
+    Update, timestamp,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use features::features;

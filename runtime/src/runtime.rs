@@ -259,6 +259,10 @@ impl Runtime {
         container::force_delete(&self.settings, id)
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The directory that holds a directory for each container.
     #[must_use]
     pub fn state_root(&self) -> &Path {

@@ -3,7 +3,10 @@
 //! Makes directories and marks them; undoes what it made when it fails. It
 //! enables controllers and fills cpusets but sets no limit.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, readlink};
@@ -79,19 +82,37 @@ impl Cgroup {
             let mount = place.mount.clone();
             let fail = |errno| Error::system(format!("cannot search {mount}"), errno);
             let top = dir::open_mount(&mount).map_err(fail)?;
-            let mut search = Search {
-                nonce,
-                found: Vec::new(),
-            };
+            let mut search = Search::default();
             dir::walk(top.as_fd(), &mut search).map_err(fail)?;
             let prefix = name_of(top.as_fd()).map_err(fail)?;
-            for path in search.found {
+            let ours = search.found.into_iter().filter(|found| found.0 == nonce);
+            for (_, path) in ours {
                 let below = path.strip_prefix(&prefix).unwrap_or_default();
                 below.trim_start_matches('/').clone_into(&mut place.path);
                 nodes.extend(Node::open(&place, nonce).map_err(fail)?);
             }
         }
         Ok(Cgroup { nodes })
+    }
+
+    /// The nonces of all containers that have a directory somewhere.
+    pub(crate) fn nonces(layout: &Layout) -> Result<BTreeSet<String>, Error> {
+        let mut search = Search::default();
+        for place in paths::directories(layout, Some("/"), "")?.0 {
+            let fail = |errno| Error::system(format!("cannot search {}", place.mount), errno);
+            let top = dir::open_mount(&place.mount).map_err(fail)?;
+            dir::walk(top.as_fd(), &mut search).map_err(fail)?;
+        }
+        Ok(search.found.into_iter().map(|found| found.0).collect())
+    }
+
+    /// When something was made or removed in it last.
+    pub(crate) fn changed(&self) -> Option<SystemTime> {
+        let changed = |node: &Node| {
+            let directory = File::from(node.dir.try_clone().ok()?);
+            directory.metadata().ok()?.modified().ok()
+        };
+        self.nodes.iter().filter_map(changed).max()
     }
 }
 
@@ -111,16 +132,20 @@ fn in_unit(path: &str, pid: i32) -> Result<String, Error> {
     }
 }
 
-struct Search<'a> {
-    nonce: &'a str,
-    found: Vec<String>,
+/// Marked directories: nonce and name.
+#[derive(Default)]
+struct Search {
+    found: Vec<(String, String)>,
 }
 
-impl Visit for Search<'_> {
+impl Visit for Search {
     fn enter(&mut self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
-        match stamp::owner(dir, self.nonce) {
-            Ok(Owner::Ours) => self.found.push(name_of(dir)?),
-            Ok(_) | Err(Errno::ENOENT | Errno::ENODEV) => {}
+        match stamp::read(dir) {
+            Ok(Some(mark)) => {
+                let nonce = String::from_utf8(mark).unwrap_or_default();
+                self.found.push((nonce, name_of(dir)?));
+            }
+            Ok(None) | Err(Errno::ENOENT | Errno::ENODEV) => {}
             Err(errno) => return Err(errno),
         }
         Ok(())

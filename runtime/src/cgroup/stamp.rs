@@ -32,14 +32,23 @@ pub(super) fn set(dir: BorrowedFd<'_>, nonce: &str) -> Result<(), Errno> {
 }
 
 pub(super) fn owner(dir: BorrowedFd<'_>, nonce: &str) -> Result<Owner, Errno> {
+    Ok(match read(dir)? {
+        None => Owner::Nobody,
+        Some(mark) if mark == nonce.as_bytes() => Owner::Ours,
+        Some(_) => Owner::Foreign,
+    })
+}
+
+/// The mark, if there is one: a nonce, unless somebody else has written it.
+pub(super) fn read(dir: BorrowedFd<'_>) -> Result<Option<Vec<u8>>, Errno> {
     let mut buffer = [0; 256];
     for name in NAMES {
         match xattr::get(dir, name, &mut buffer) {
-            Ok(mark) if mark == nonce.as_bytes() => return Ok(Owner::Ours),
-            Ok(_) | Err(Errno::ERANGE) => return Ok(Owner::Foreign),
+            Ok(mark) => return Ok(Some(mark.to_vec())),
+            Err(Errno::ERANGE) => return Ok(Some(Vec::new())),
             Err(Errno::ENODATA | Errno::EOPNOTSUPP | Errno::EPERM) => {}
             Err(errno) => return Err(errno),
         }
     }
-    Ok(Owner::Nobody)
+    Ok(None)
 }

@@ -349,6 +349,14 @@ pub(super) const COMMANDS: &[Command] = &[
         verbatim: false,
     },
     Command {
+        name: "gc",
+        arguments: "",
+        count: (0, 0),
+        help: "remove what killed creates have left, and cgroups without a container",
+        flags: &[switch("dry-run", None, "only say what there is")],
+        verbatim: false,
+    },
+    Command {
         name: "kill",
         arguments: "ID [SIGNAL]",
         count: (1, 2),

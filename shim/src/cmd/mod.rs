@@ -7,6 +7,7 @@ mod delete;
 mod doctor;
 mod events;
 mod exec;
+mod gc;
 mod help;
 mod kill;
 mod list;
@@ -151,6 +152,7 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "run" => create::run(&runtime, invocation, log, preserved),
         "exec" => exec::exec(&runtime, invocation, log, preserved),
         "doctor" => doctor::doctor(&runtime, invocation),
+        "gc" => gc::gc(&runtime, invocation, log),
         "delete" => delete::delete(&runtime, invocation, log),
         "kill" => kill::kill(&runtime, invocation),
         "list" => list::list(&runtime, invocation, log),

@@ -25,6 +25,7 @@ mod exec_cgroup;
 mod exec_joins;
 mod exec_stdio;
 mod features;
+mod gc;
 mod handles;
 mod help;
 mod hook_kinds;
@@ -107,6 +108,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         handles::SCENARIOS,
         help::SCENARIOS,
         doctor::SCENARIOS,
+        gc::SCENARIOS,
         debian::SCENARIOS,
         defects::SCENARIOS,
         errors::SCENARIOS,

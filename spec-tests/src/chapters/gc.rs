@@ -1,0 +1,146 @@
+//! `gc`: what killed creates leave, and cgroups without a container.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::exec::sleeper;
+use crate::cgroups;
+use crate::config::set;
+use crate::property::{Scenario, scenario};
+use crate::runtime::Running;
+use crate::scene::{Scene, until};
+use crate::suite::{Check, Stop, ensure};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario("gc.killed-create", killed_create),
+    scenario("gc.create-at-work", at_work),
+    scenario("gc.containers-stay", containers_stay),
+    scenario("gc.cgroup-without-a-container", forgotten),
+    scenario("gc.cgroup-with-a-process", in_use),
+];
+
+fn ours(scene: &Scene<'_>) -> Check {
+    match scene.runtime().name.as_str() {
+        "longshore" => Ok(()),
+        _ => Err(Stop::Skip("is about longshore".to_owned())),
+    }
+}
+
+/// The lines that are about this scene: the host may have more.
+fn gc(scene: &Scene<'_>, flags: &[&str]) -> Check<Vec<String>> {
+    let mut args = vec!["gc"];
+    args.extend(flags);
+    let ran = scene.call(&args).run()?.must()?;
+    let own = |line: &&str| line.contains(&scene.id) || line.contains(&scene.cgroup);
+    Ok(ran.stdout.lines().filter(own).map(str::to_owned).collect())
+}
+
+/// A create that waits for its hook.
+fn creating(scene: &mut Scene<'_>) -> Check<Running> {
+    let text = "#!/bin/sh\n: > \"$0.begun\"\nexec sleep 50\n";
+    let hook = scene.executable("hook", text)?;
+    let hooks = json!([{ "path": hook }]);
+    set(&mut scene.config, "/hooks/createRuntime", hooks);
+    scene.write_config()?;
+    let running = scene.create_call(&[]).spawn()?;
+    until(|| scene.path("hook.begun").exists(), "the hook")?;
+    Ok(running)
+}
+
+fn killed_create(scene: &mut Scene<'_>) -> Check {
+    ours(scene)?;
+    let running = creating(scene)?;
+    running.signal(libc::SIGKILL);
+    running.wait(Duration::from_secs(5))?;
+    let wanted = [format!("container {}: its create was killed", scene.id)];
+    let listed = gc(scene, &["--dry-run"])?;
+    ensure!(listed == wanted, "{listed:?}");
+    ensure!(!scene.left_behind().is_empty(), "a dry run removed it");
+    let removed = gc(scene, &[])?;
+    ensure!(removed == wanted, "{removed:?}");
+    scene.leaves_nothing()?;
+    let again = gc(scene, &[])?;
+    ensure!(again.is_empty(), "{again:?}");
+    Ok(())
+}
+
+fn at_work(scene: &mut Scene<'_>) -> Check {
+    ours(scene)?;
+    let running = creating(scene)?;
+    let found = gc(scene, &[])?;
+    ensure!(found.is_empty(), "{found:?}");
+    ensure!(!scene.left_behind().is_empty(), "it is gone");
+    running.signal(libc::SIGKILL);
+    running.wait(Duration::from_secs(5))?;
+    Ok(())
+}
+
+fn containers_stay(scene: &mut Scene<'_>) -> Check {
+    ours(scene)?;
+    scene.script("exec sleep 100");
+    scene.create()?;
+    for status in ["created", "running", "stopped"] {
+        match status {
+            "running" => drop(scene.must("start")?),
+            "stopped" => drop(scene.call(&["kill", &scene.id, "KILL"]).run()?),
+            _ => {}
+        }
+        scene.wait_status(status)?;
+        age(scene)?;
+        let found = gc(scene, &[])?;
+        ensure!(found.is_empty(), "{status}: {found:?}");
+        scene.must_be(status)?;
+    }
+    Ok(())
+}
+
+/// As if nothing had happened in its cgroup for a while.
+fn age(scene: &Scene<'_>) -> Check {
+    for directory in cgroups::directories(&scene.cgroup) {
+        let touch = ["-d", "2 minutes ago"];
+        let touched = Command::new("touch").args(touch).arg(directory).status()?;
+        ensure!(touched.success(), "touch: {touched}");
+    }
+    Ok(())
+}
+
+/// Its state is lost, as when /run was emptied.
+fn lost(scene: &mut Scene<'_>) -> Check {
+    ours(scene)?;
+    sleeper(scene)?;
+    fs::remove_dir_all(scene.path("state").join(&scene.id))?;
+    Ok(())
+}
+
+fn forgotten(scene: &mut Scene<'_>) -> Check {
+    lost(scene)?;
+    let pids = cgroups::processes(&scene.cgroup);
+    for pid in &pids {
+        let pid = nix::unistd::Pid::from_raw(*pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)?;
+    }
+    pids.into_iter().for_each(crate::scene::reap);
+    let empty = || cgroups::processes(&scene.cgroup).is_empty();
+    until(empty, "its end")?;
+    // It may be on its way to be a container's.
+    let fresh = gc(scene, &[])?;
+    ensure!(fresh.is_empty(), "{fresh:?}");
+    age(scene)?;
+    let removed = gc(scene, &[])?;
+    ensure!(removed.len() == 1, "{removed:?}");
+    scene.leaves_nothing()
+}
+
+/// Who is in it was never proven to be anybody's.
+fn in_use(scene: &mut Scene<'_>) -> Check {
+    lost(scene)?;
+    age(scene)?;
+    let found = gc(scene, &[])?;
+    ensure!(found.is_empty(), "{found:?}");
+    let pids = cgroups::processes(&scene.cgroup);
+    ensure!(pids.len() == 1, "in the cgroup are {pids:?}");
+    Ok(())
+}
