@@ -244,12 +244,14 @@ fn without_privileges(scene: &mut Scene<'_>) -> Check {
 
 fn leaves_nothing(scene: &mut Scene<'_>) -> Check {
     ours(scene)?;
-    scene.verb_alone("doctor")?.must()?;
+    let running = scene.call(&["doctor"]).spawn()?;
+    let pid = running.pid();
+    running.wait(crate::runtime::LIMIT)?.must()?;
     let entries = fs::read_dir(scene.path("state"))?.flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let left: Vec<_> = names.filter(|name| name != "@cache").collect();
     ensure!(left.is_empty(), "left {left:?}");
-    let cgroups = crate::cgroups::named("doctor-");
+    let cgroups = crate::cgroups::named(&format!("doctor-{pid}-"));
     ensure!(cgroups.is_empty(), "left {cgroups:?}");
     Ok(())
 }
