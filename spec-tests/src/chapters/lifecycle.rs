@@ -9,11 +9,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::exec::Detached;
+use super::exec::exec;
 use crate::config::{set, strip};
 use crate::property::{Scenario, scenario};
 use crate::runtime::{Call, LIMIT, Ran};
-use crate::scene::{Scene, until};
+use crate::scene::{Scene, reap, until};
 use crate::suite::{Check, Known, Stop, ensure};
 use crate::sys;
 
@@ -203,15 +203,17 @@ fn start_stopped(scene: &mut Scene<'_>) -> Check {
 
 /// Whatever create says of it, it may not be started.
 /// Killed before start, and not gone yet: the kernel keeps init until all others in its pid namespace are reaped, and
-/// we take our time.
+/// the parent of this one is stopped.
 fn start_dying(scene: &mut Scene<'_>) -> Check {
     let pid = scene.create()?;
-    let added = Detached::start(scene, &[], &["sleep", "298"])?;
+    let file = scene.path("added").display().to_string();
+    let parent = exec(scene, &["--pid-file", &file], &["sleep", "298"]).spawn()?;
+    until(|| scene.path("added").exists(), "an added process")?;
+    let added: i32 = fs::read_to_string(&file)?.parse()?;
+    parent.signal(libc::SIGSTOP);
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-    until(
-        || added.proc("stat").contains(") Z "),
-        "the added process's end",
-    )?;
+    let stat = || fs::read_to_string(format!("/proc/{added}/stat")).unwrap_or_default();
+    until(|| stat().contains(") Z "), "the added process's end")?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ran = scene.verb("start")?;
     ensure!(!ran.ok() && ran.status.is_some(), "{}", ran.story());
@@ -220,7 +222,8 @@ fn start_dying(scene: &mut Scene<'_>) -> Check {
         ensure!(ran.stderr.contains("stopped"), "{}", ran.story());
         scene.must_be("stopped")?;
     }
-    drop(added);
+    drop(parent);
+    reap(added);
     scene.wait_status("stopped")?;
     scene.must("delete")?;
     scene.leaves_nothing()
