@@ -98,6 +98,14 @@ impl<'s> Scene<'s> {
         Ok(())
     }
 
+    /// Skips what no other runtime has.
+    pub(crate) fn only_longshore(&self) -> Check {
+        match self.runtime().name.as_str() {
+            "longshore" => Ok(()),
+            _ => Err(Stop::Skip("is about longshore".to_owned())),
+        }
+    }
+
     /// The runtime under test.
     pub(crate) fn runtime(&self) -> &RuntimeUnderTest {
         &self.suite.runtime

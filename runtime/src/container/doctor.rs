@@ -46,7 +46,6 @@ const fn trial(id: &'static str, ask: fn(&mut Value, &Path)) -> Trial {
 }
 
 const PLAIN: Trial = trial("container", |_, _| {});
-const OWN: Trial = trial("cgroup.own", |_, _| {});
 const SYSTEMD: Trial = trial("cgroup.systemd", |_, _| {});
 
 /// In the order in which they are told.
@@ -243,18 +242,18 @@ impl Runtime {
         let rootless = crate::host::rootless();
         let bundle = Bundle::open(self.state_root())?;
         let plain = self.tried(&PLAIN, &bundle, rootless)?;
-        let mut findings = vec![finding(&PLAIN, plain.as_ref().map(|_| None))];
+        let mut findings = vec![finding(PLAIN.id, plain.as_ref().map(|_| None))];
         // Said of each container, if it is so: that it stays in its caller's cgroup.
         let stays = |warning: &&String| warning.starts_with("linux.cgroupsPath");
         let own = plain
             .as_ref()
             .map(|warnings| warnings.iter().find(stays).cloned());
-        findings.push(finding(&OWN, own));
+        findings.push(finding("cgroup.own", own));
         let usual = plain.unwrap_or_default();
         let systemd = Runtime::builder().state_root(self.state_root());
         let systemd = systemd.cgroups(CgroupDriver::Systemd).build()?;
         let told = systemd.tried(&SYSTEMD, &bundle, rootless)?;
-        findings.push(finding(&SYSTEMD, told.as_ref().map(|_| None)));
+        findings.push(finding(SYSTEMD.id, told.as_ref().map(|_| None)));
         for trial in TRIALS {
             let told = self.tried(trial, &bundle, rootless)?;
             let new = |warnings: &Vec<String>| {
@@ -263,7 +262,7 @@ impl Runtime {
                     .find(|warning| !usual.contains(warning))
                     .cloned()
             };
-            findings.push(finding(trial, told.as_ref().map(new)));
+            findings.push(finding(trial.id, told.as_ref().map(new)));
         }
         Ok(findings)
     }
@@ -287,23 +286,21 @@ impl Runtime {
         builder.stdio = [Stdio::null(), Stdio::null(), Stdio::null()];
         let tried = builder.program(program).create().and_then(|container| {
             let warnings = container.warnings().to_vec();
-            let started = container.start().and_then(|process| process.wait());
-            started.map(|_| warnings)
+            Ok((warnings, container.start()?))
         });
         self.force_delete(&id)?;
-        Ok(tried)
+        Ok(tried.map(|(warnings, process)| {
+            let _ = process.wait(); // it is dead by now: this reaps it
+            warnings
+        }))
     }
 }
 
-fn finding(trial: &Trial, told: std::result::Result<Option<String>, &Error>) -> Finding {
+fn finding(id: &'static str, told: std::result::Result<Option<String>, &Error>) -> Finding {
     let (able, detail) = match told {
         Ok(None) => (true, String::new()),
         Ok(Some(warning)) => (false, warning),
         Err(error) => (false, error.to_string()),
     };
-    Finding {
-        id: trial.id,
-        able,
-        detail,
-    }
+    Finding { id, able, detail }
 }

@@ -3,7 +3,6 @@
 
 use super::delete;
 use super::fault::Fault;
-use super::state::prove;
 use super::store::{Entry, Lock, Store, Stored};
 use crate::cgroup::{Cgroup, Layout};
 use crate::error::{Error, ErrorKind, Result};
@@ -12,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-/// So long a cgroup may be empty because its container is being made, by whatever runtime.
+/// So long a cgroup or a state directory may be empty because its container is being made, by whatever runtime.
 const FRESH: Duration = Duration::from_secs(60);
 
 /// Something that nobody will come back for.
@@ -127,12 +126,22 @@ fn unfinished(store: &Store, id: &str) -> Result<Option<(Entry, Lock)>> {
     }
 }
 
-/// Its create has not ended, whether or not somebody is at it. A damaged record is another matter while init lives.
+/// Its create has not ended, whether or not somebody is at it. Where nothing is written yet, somebody may be about to
+/// lock it. What has a damaged record is for `delete --force`: it may have been a container.
 fn is_begun(entry: &Entry) -> bool {
     match entry.read() {
         Stored::Whole(record) => !record.complete,
-        Stored::Damaged => entry.read_init().as_ref().and_then(prove).is_none(),
+        Stored::Damaged => {
+            let changed = entry.path().metadata().and_then(|found| found.modified());
+            let empty = entry.read_nonce().is_none() && entry.read_init().is_none();
+            empty && is_old(changed.ok())
+        }
     }
+}
+
+fn is_old(changed: Option<SystemTime>) -> bool {
+    let age = changed.map(|at| SystemTime::now().duration_since(at));
+    matches!(age, Some(Ok(age)) if age > FRESH)
 }
 
 fn nonces(store: &Store) -> Result<BTreeSet<String>> {
@@ -143,9 +152,5 @@ fn nonces(store: &Store) -> Result<BTreeSet<String>> {
 
 /// Nothing is in it, and nobody is making it.
 fn is_forgotten(cgroup: &Cgroup) -> Result<bool> {
-    let age = cgroup
-        .changed()
-        .map(|at| SystemTime::now().duration_since(at));
-    let old = matches!(age, Some(Ok(age)) if age > FRESH);
-    Ok(old && cgroup.processes()?.is_empty())
+    Ok(is_old(cgroup.changed()) && cgroup.processes()?.is_empty())
 }

@@ -142,13 +142,6 @@ const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KIL
     SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP
     MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE";
 
-fn ours(scene: &Scene<'_>) -> Check {
-    match scene.runtime().name.as_str() {
-        "longshore" => Ok(()),
-        _ => Err(Stop::Skip("is about longshore".to_owned())),
-    }
-}
-
 fn directories(bundle: &Path) -> Check {
     for name in ["lower", "upper", "work"] {
         fs::create_dir(bundle.join(name))?;
@@ -157,7 +150,7 @@ fn directories(bundle: &Path) -> Check {
 }
 
 fn here(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let told = scene.call(&["doctor", "--format", "json"]).run()?;
     for finding in findings(&told.must()?.stdout)? {
         let mut other = Scene::new(scene.suite)?;
@@ -190,7 +183,7 @@ const INSIDE: &str = "runtime=$(echo /inner/program/*); call=\"$runtime --root /
 
 /// In a container with a user namespace, and what containers may usually do.
 fn without_privileges(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     // The names alone: what they say here is another matter.
     let told = scene.call(&["doctor", "--format", "json"]).run()?;
     let ids = findings(&told.must()?.stdout)?;
@@ -243,7 +236,7 @@ fn without_privileges(scene: &mut Scene<'_>) -> Check {
 }
 
 fn leaves_nothing(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let running = scene.call(&["doctor"]).spawn()?;
     let pid = running.pid();
     running.wait(crate::runtime::LIMIT)?.must()?;
@@ -257,7 +250,7 @@ fn leaves_nothing(scene: &mut Scene<'_>) -> Check {
 }
 
 fn for_people(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let ran = scene.verb_alone("doctor")?.must()?;
     for line in ran.stdout.lines() {
         let words: Vec<_> = line.split_whitespace().collect();

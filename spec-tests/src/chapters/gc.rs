@@ -1,6 +1,7 @@
 //! `gc`: what killed creates leave, and cgroups without a container.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -12,22 +13,16 @@ use crate::config::set;
 use crate::property::{Scenario, scenario};
 use crate::runtime::Running;
 use crate::scene::{Scene, until};
-use crate::suite::{Check, Stop, ensure};
+use crate::suite::{Check, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("gc.killed-create", killed_create),
     scenario("gc.create-at-work", at_work),
+    scenario("gc.create-that-has-just-begun", just_begun),
     scenario("gc.containers-stay", containers_stay),
     scenario("gc.cgroup-without-a-container", forgotten),
     scenario("gc.cgroup-with-a-process", in_use),
 ];
-
-fn ours(scene: &Scene<'_>) -> Check {
-    match scene.runtime().name.as_str() {
-        "longshore" => Ok(()),
-        _ => Err(Stop::Skip("is about longshore".to_owned())),
-    }
-}
 
 /// The lines that are about this scene: the host may have more.
 fn gc(scene: &Scene<'_>, flags: &[&str]) -> Check<Vec<String>> {
@@ -51,7 +46,7 @@ fn creating(scene: &mut Scene<'_>) -> Check<Running> {
 }
 
 fn killed_create(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let running = creating(scene)?;
     running.signal(libc::SIGKILL);
     running.wait(Duration::from_secs(5))?;
@@ -68,7 +63,7 @@ fn killed_create(scene: &mut Scene<'_>) -> Check {
 }
 
 fn at_work(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let running = creating(scene)?;
     let found = gc(scene, &[])?;
     ensure!(found.is_empty(), "{found:?}");
@@ -78,8 +73,21 @@ fn at_work(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
+/// The id is taken before anything is written, and before it is locked.
+fn just_begun(scene: &mut Scene<'_>) -> Check {
+    scene.only_longshore()?;
+    let directory = scene.path("state").join(&scene.id);
+    fs::create_dir_all(&directory)?;
+    let found = gc(scene, &[])?;
+    ensure!(found.is_empty() && directory.exists(), "{found:?}");
+    touch(&directory)?;
+    let found = gc(scene, &[])?;
+    ensure!(found.len() == 1 && !directory.exists(), "{found:?}");
+    Ok(())
+}
+
 fn containers_stay(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     scene.script("exec sleep 100");
     scene.create()?;
     for status in ["created", "running", "stopped"] {
@@ -99,17 +107,21 @@ fn containers_stay(scene: &mut Scene<'_>) -> Check {
 
 /// As if nothing had happened in its cgroup for a while.
 fn age(scene: &Scene<'_>) -> Check {
-    for directory in cgroups::directories(&scene.cgroup) {
-        let touch = ["-d", "2 minutes ago"];
-        let touched = Command::new("touch").args(touch).arg(directory).status()?;
-        ensure!(touched.success(), "touch: {touched}");
-    }
+    cgroups::directories(&scene.cgroup)
+        .iter()
+        .try_for_each(|directory| touch(directory))
+}
+
+fn touch(directory: &Path) -> Check {
+    let before = ["-d", "2 minutes ago"];
+    let touched = Command::new("touch").args(before).arg(directory).status()?;
+    ensure!(touched.success(), "touch: {touched}");
     Ok(())
 }
 
 /// Its state is lost, as when /run was emptied.
 fn lost(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     sleeper(scene)?;
     fs::remove_dir_all(scene.path("state").join(&scene.id))?;
     Ok(())

@@ -84,13 +84,6 @@ fn nobody(scene: &mut Scene<'_>) -> Check {
     scene.leaves_nothing()
 }
 
-fn ours(scene: &Scene<'_>) -> Check {
-    match scene.runtime().name.as_str() {
-        "longshore" => Ok(()),
-        _ => Err(Stop::Skip("is about longshore".to_owned())),
-    }
-}
-
 /// The status that `wait` exits with, after what ends the container.
 fn waited(scene: &Scene<'_>, end: impl FnOnce() -> Check) -> Check<i32> {
     let waiting = scene.call(&["wait", &scene.id]).spawn()?;
@@ -99,7 +92,7 @@ fn waited(scene: &Scene<'_>, end: impl FnOnce() -> Check) -> Check<i32> {
 }
 
 fn wait_status(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     scene.script("while [ ! -e /tmp/go ]; do usleep 10000; done; exit 43");
     scene.start()?;
     let status = waited(scene, || scene.file("rootfs/tmp/go", ""))?;
@@ -108,7 +101,7 @@ fn wait_status(scene: &mut Scene<'_>) -> Check {
 }
 
 fn wait_signal(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     sleeper(scene)?;
     let kill = || {
         scene.call(&["kill", &scene.id, "KILL"]).run()?.must()?;
@@ -124,7 +117,7 @@ fn wait_signal(scene: &mut Scene<'_>) -> Check {
 
 /// Its start is waited for as well.
 fn wait_created(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     scene.script("exit 44");
     scene.create()?;
     let start = || {
@@ -137,7 +130,7 @@ fn wait_created(scene: &mut Scene<'_>) -> Check {
 }
 
 fn wait_gone(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let ran = scene.verb("wait")?;
     ensure!(
         !ran.ok() && ran.stderr.contains("does not exist"),

@@ -85,13 +85,6 @@ fn unknown(scene: &mut Scene<'_>) -> Check {
     Ok(())
 }
 
-fn ours(scene: &Scene<'_>) -> Check {
-    match scene.runtime().name.as_str() {
-        "longshore" => Ok(()),
-        _ => Err(Stop::Skip("is about longshore".to_owned())),
-    }
-}
-
 /// What a shell offers after some words.
 fn offers(scene: &Scene<'_>, words: &[&str]) -> Check<Vec<String>> {
     let script = "eval \"$(\"$0\" completion bash)\" || exit 1
@@ -111,7 +104,7 @@ fn offers(scene: &Scene<'_>, words: &[&str]) -> Check<Vec<String>> {
 }
 
 fn bash(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     scene.create()?;
     scene.file("file", "")?;
     let root = scene.path("state").display().to_string();
@@ -136,7 +129,7 @@ fn bash(scene: &mut Scene<'_>) -> Check {
 
 /// Whatever is installed: the scripts are at least well formed.
 fn shells(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     let mut asked = Vec::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = scene.call(&["completion", shell]).run()?.must()?.stdout;
@@ -159,7 +152,7 @@ fn shells(scene: &mut Scene<'_>) -> Check {
 
 /// Each renders without a complaint, and names itself.
 fn manual(scene: &mut Scene<'_>) -> Check {
-    ours(scene)?;
+    scene.only_longshore()?;
     if Command::new("man").arg("--version").output().is_err() {
         return Err(Stop::Skip("no man here: install man-db".to_owned()));
     }

@@ -494,9 +494,7 @@ fn many(scene: &mut Scene<'_>) -> Check {
 
 /// What a create takes, of twenty the second fastest: what else the machine does disturbs that one least.
 fn beside_runc(scene: &mut Scene<'_>) -> Check {
-    if scene.runtime().name != "longshore" {
-        return Err(Stop::Skip("is about longshore".to_owned()));
-    }
+    scene.only_longshore()?;
     sleeper(scene, "system.slice")?;
     let own = scene.program.clone();
     let mut took = [Vec::new(), Vec::new()];
