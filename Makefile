@@ -25,12 +25,12 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools man-db ca-certificates
-DOCKER_PACKAGES := docker.io iptables iproute2 bsdutils tar
+ENGINE_PACKAGES := docker.io iptables iproute2 bsdutils tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-docker test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
-	packages-build packages-test packages-docker packages-vm clean
+.PHONY: build build-spec install demo test test-unit test-spec test-robust test-engines test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
+	packages-build packages-test packages-engines packages-vm clean
 
 build: packages-build
 	cargo build --release --locked -p longshore-shim --target $(TRIPLE)
@@ -44,7 +44,7 @@ demo: build packages-test
 	demo/run
 
 # Everything CI runs, in its order: fast things first.
-test: build packages-test check test-unit test-spec test-robust test-docker test-fuzz test-vm-smoke
+test: build packages-test check test-unit test-spec test-robust test-engines test-fuzz test-vm-smoke
 
 test-unit:
 	cargo test --locked --workspace --exclude longshore-init
@@ -62,10 +62,10 @@ test-spec: build build-spec
 test-robust: build build-spec
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore
 
-# A dockerd of its own, with longshore as its default runtime; the same with runc as the control.
-test-docker: build build-spec packages-test packages-docker
-	$(TOOLS)/docker-tests --runtime $(CURDIR)/bin/longshore
-	$(TOOLS)/docker-tests --runtime "$$(command -v $(RUNC))"
+# Engines of its own, with longshore as their runtime; the same with runc as the control.
+test-engines: build build-spec packages-test packages-engines
+	$(TOOLS)/engine-tests --runtime $(CURDIR)/bin/longshore
+	$(TOOLS)/engine-tests --runtime "$$(command -v $(RUNC))"
 
 # What needs a machine of its own: cgroup v2 with every controller, systemd, AppArmor, CRIU (spec-tests/vm/README.md).
 test-vm: build build-spec packages-test packages-vm
@@ -123,8 +123,8 @@ packages-build:
 packages-test:
 	@scripts/packages $(TEST_PACKAGES)
 
-packages-docker:
-	@scripts/packages $(DOCKER_PACKAGES)
+packages-engines:
+	@scripts/packages $(ENGINE_PACKAGES)
 
 packages-vm:
 	@scripts/packages $(VM_PACKAGES)

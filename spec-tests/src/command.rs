@@ -14,7 +14,7 @@ use crate::without::{FEATURES, Feature};
 use crate::{holder, notifier, onlooker, sys};
 
 const HELP: &str = "\
-spec-tests|robustness|docker-tests --runtime PATH [OPTION...]     (as root)
+spec-tests|robustness|engine-tests --runtime PATH [OPTION...]     (as root)
     --name NAME               what to call the runtime; the file name if absent
     --filter SUBSTR           only tests whose name holds this; may be repeated
     --format text|tap|json    text if absent

@@ -4,7 +4,7 @@
 //! container then shows from inside and outside. `spec-tests` is conformance:
 //! tables, one file per chapter of the runtime specification, under
 //! `chapters/`. `robustness` is what happens when things go wrong, under `robust/`.
-//! `docker-tests` is the runtime under a dockerd, under `engines/`. `conformance` runs
+//! `engine-tests` is the runtime under engines, under `engines/`. `conformance` runs
 //! `spec-tests` on several runtimes and tells by requirement what they did.
 #![deny(unsafe_code)]
 
@@ -55,8 +55,8 @@ pub fn robustness() -> ExitCode {
     command::run(robust::all(), || Ok(()))
 }
 
-/// The program `docker-tests`.
+/// The program `engine-tests`.
 #[must_use]
-pub fn docker() -> ExitCode {
-    command::run(engines::docker(), engines::Engines::prepare)
+pub fn engines() -> ExitCode {
+    command::run(engines::all(), engines::Engines::prepare)
 }

@@ -1,13 +1,84 @@
-//! The runtime under an engine: what the engine's users do, and what they see.
+//! The runtime under engines: what their users do, and what they see.
+//!
+//! All engines of a run share a network namespace with lo up and a `/run` that nobody else sees. Each has
+//! its own state and cgroup, is started when the first row asks for it, and ends with the run.
 
-mod daemon;
 mod docker;
+mod dockerd;
+mod row;
 
-pub(crate) use daemon::Engines;
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-use crate::suite::{Case, cases};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
-/// All tests of Docker.
-pub(crate) fn docker() -> Vec<&'static dyn Case> {
+use crate::suite::{Case, Check, Stop, Suite, cases};
+
+/// All rows.
+pub(crate) fn all() -> Vec<&'static dyn Case> {
     cases(&[docker::PLAIN, docker::REMAPPED])
+}
+
+/// The engine of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which {
+    /// dockerd.
+    Docker,
+    /// dockerd with `userns-remap`.
+    Remapped,
+}
+
+/// How each is started, in the order of [`Which`].
+const STARTS: [fn(&Suite) -> Started; 2] = [dockerd::plain, dockerd::remapped];
+
+/// An engine that is up; it ends, with all its containers, when it is dropped.
+pub(crate) trait Engine: Debug + Send {
+    /// What a shell script needs to reach it.
+    fn prelude(&self) -> String;
+}
+
+/// An engine, or why there is none.
+type Started = Result<Box<dyn Engine>, String>;
+
+/// The engines of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Engines {
+    slots: [Mutex<Option<Started>>; STARTS.len()],
+}
+
+impl Engines {
+    /// What all of them share, before there are threads.
+    pub(crate) fn prepare() -> io::Result<()> {
+        const NONE: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)?;
+        fs::create_dir("/run/lock")?;
+        let up = Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status()?;
+        up.success()
+            .then_some(())
+            .ok_or_else(|| io::Error::other("ip link set lo up failed"))
+    }
+
+    /// What a script begins with to reach the engine.
+    pub(crate) fn prelude(&self, suite: &Suite, which: Which) -> Check<String> {
+        let slot = &self.slots[which as usize];
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.get_or_insert_with(|| STARTS[which as usize](suite)) {
+            Ok(engine) => Ok(engine.prelude()),
+            Err(error) => Err(Stop::Fail(error.clone())),
+        }
+    }
+
+    /// Ends them all.
+    pub(crate) fn stop(&self) {
+        for slot in &self.slots {
+            drop(slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
 }

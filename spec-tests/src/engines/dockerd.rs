@@ -1,21 +1,19 @@
-//! A dockerd of our own: its own network and mount namespaces, state, cgroup
-//! and socket, with the runtime under test as its default runtime.
+//! A dockerd of our own: its own state, cgroup and socket, with the runtime under test as its default runtime.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
+use super::{Engine, Started};
 use crate::rootfs;
-use crate::suite::{Check, Stop, Suite};
+use crate::suite::Suite;
 
 /// Whose root the remapped daemon's containers have.
 const SUBIDS: [(&str, &str); 2] = [("/etc/subuid", "nobody"), ("/etc/subgid", "nobody")];
@@ -23,57 +21,26 @@ const SUBIDS: [(&str, &str); 2] = [("/etc/subuid", "nobody"), ("/etc/subgid", "n
 /// How long the daemon may take to come up or go down.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The daemons of a run, each started when the first test asks for it.
-type Slot = Mutex<Option<Result<Daemon, String>>>;
-
-#[derive(Debug, Default)]
-pub(crate) struct Engines {
-    plain: Slot,
-    remapped: Slot,
-}
-
 /// One dockerd.
 #[derive(Debug)]
-pub(crate) struct Daemon {
+pub(super) struct Daemon {
     child: Child,
     dir: PathBuf,
 }
 
-impl Engines {
-    /// What all daemons share, before there are threads: a network namespace with lo up, and a /run that nobody else sees.
-    pub(crate) fn prepare() -> io::Result<()> {
-        const NONE: Option<&str> = None;
-        unshare(CloneFlags::CLONE_NEWNET)?;
-        mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)?;
-        fs::create_dir("/run/lock")?;
-        let status = Command::new("ip")
-            .args(["link", "set", "lo", "up"])
-            .status()?;
-        status
-            .success()
-            .then_some(())
-            .ok_or_else(|| io::Error::other("ip link set lo up failed"))
-    }
+/// With its root as the containers' root.
+pub(super) fn plain(suite: &Suite) -> Started {
+    Ok(Box::new(Daemon::start(suite, false)?))
+}
 
-    /// The daemon's socket; `remapped`: the one that maps root to somebody else.
-    pub(crate) fn socket(&self, suite: &Suite, remapped: bool) -> Check<String> {
-        let daemon = if remapped {
-            &self.remapped
-        } else {
-            &self.plain
-        };
-        let mut daemon = daemon.lock().unwrap_or_else(PoisonError::into_inner);
-        match daemon.get_or_insert_with(|| Daemon::start(suite, remapped)) {
-            Ok(daemon) => Ok(daemon.socket()),
-            Err(error) => Err(Stop::Fail(error.clone())),
-        }
-    }
+/// The one that maps root to somebody else.
+pub(super) fn remapped(suite: &Suite) -> Started {
+    Ok(Box::new(Daemon::start(suite, true)?))
+}
 
-    /// Removes all containers and ends the daemons.
-    pub(crate) fn stop(&self) {
-        for daemon in [&self.plain, &self.remapped] {
-            drop(daemon.lock().unwrap_or_else(PoisonError::into_inner).take());
-        }
+impl Engine for Daemon {
+    fn prelude(&self) -> String {
+        format!("export DOCKER_HOST={}", self.socket())
     }
 }
 

@@ -1,7 +1,0 @@
-//! `docker-tests --runtime PATH`.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    longshore_spec_tests::docker()
-}
