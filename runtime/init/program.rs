@@ -9,40 +9,10 @@ use alloc::vec::Vec;
 /// Changes when an operation changes. A program is never kept: both sides are one build.
 pub(crate) const MAGIC: u32 = 0x4c53_4801;
 
-/// The result page sits at the head of the program's memory; the operations follow it.
-pub(crate) const PAGE_SIZE: usize = 4096;
-
-/// Longest context string in a result page.
-pub(crate) const TEXT_MAX: usize = 512;
-
-/// Where init says how far it came: written with plain stores, so no filter can hide an error.
-/// The layout is the start protocol (docs/decisions/0001-start-handshake.md): append only.
-#[repr(C)]
-#[derive(Debug)]
-pub(crate) struct ResultPage {
-    pub(crate) version: u32,
-    /// Index of the plan's step in progress.
-    pub(crate) step: u32,
-    /// errno of the failed step; 0 while nothing failed.
-    pub(crate) errno: i32,
-    /// One of `Phase`, as a number.
-    pub(crate) phase: u32,
-    /// One of `Detail`, as a number: what exactly was refused.
-    pub(crate) detail: u32,
-    pub(crate) text_len: u32,
-    pub(crate) text: [u8; TEXT_MAX],
-}
-
-/// The version that a host writes into a fresh page.
-pub(crate) const PAGE_VERSION: u32 = 1;
-
-/// How far init has come, as kept in the result page.
-pub(crate) mod phase {
-    pub(crate) const SETUP: u32 = 0;
-    pub(crate) const CREATED: u32 = 1;
-    pub(crate) const STARTING: u32 = 2;
-    pub(crate) const EXECING: u32 = 3;
-}
+#[path = "page.rs"] // both sides include this file, by different paths
+mod page;
+#[allow(unused_imports)] // each side uses its half
+pub(crate) use page::{MARKS_MAX, PAGE_SIZE, PAGE_VERSION, ResultPage, TEXT_MAX, mark, phase};
 
 /// What exactly was refused; the host makes a sentence of it.
 macro_rules! details {

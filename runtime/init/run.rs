@@ -6,7 +6,9 @@
 use crate::filesystems::{Filesystem, Legacy};
 use crate::mounts::Changes;
 use crate::process::Prepared;
-use crate::program::{self, Detail, Op, PAGE_SIZE, Reader, ResultPage, TEXT_MAX, phase};
+use crate::program::{
+    self, Detail, MARKS_MAX, Op, PAGE_SIZE, Reader, ResultPage, TEXT_MAX, mark, phase,
+};
 use crate::sys::{self, Errno, Fd, OwnedFd};
 use alloc::vec::Vec;
 
@@ -62,6 +64,8 @@ pub(crate) struct Init<'p> {
     /// The host's creating half; closed after COMMIT.
     pub(crate) control: Fd,
     page: &'p mut ResultPage,
+    /// Operations leave the time of their end.
+    marking: bool,
     /// What the host opened while we were on our way, in the order of the operations that use it.
     pub(crate) late: Vec<OwnedFd>,
     pub(crate) root: Option<OwnedFd>,
@@ -92,6 +96,7 @@ pub(crate) fn run(memory: &'static mut [u8]) -> Errno {
         return sys::EINVAL;
     };
     let mut init = Init::new(Fd::from_wire(control), page);
+    init.begin_marks();
     // All that the last steps need is laid out now: after the filter nothing may be allocated.
     init.execution = operations.iter().find_map(|(_, op)| Prepared::new(op));
     for (step, op) in &operations {
@@ -99,6 +104,9 @@ pub(crate) fn run(memory: &'static mut [u8]) -> Errno {
         if let Err(failure) = init.perform(op) {
             init.fail(&failure);
         }
+        // From then on the clock may be forbidden.
+        init.marking &= !matches!(op, Op::Filter { .. });
+        init.mark();
     }
     sys::EINVAL
 }
@@ -127,6 +135,7 @@ impl<'p> Init<'p> {
         Init {
             control,
             page,
+            marking: false,
             late: Vec::new(),
             root: None,
             proc: None,
@@ -157,6 +166,28 @@ impl<'p> Init<'p> {
         let step = self.page.step;
         self.page = page;
         self.enter_step(step);
+        self.begin_marks();
+    }
+
+    /// If the host of this page wants to know.
+    fn begin_marks(&mut self) {
+        self.marking = self.page.timed != 0;
+        if self.marking {
+            store!(self.page.begin, sys::real_time());
+        }
+    }
+
+    fn mark(&mut self) {
+        let index = self.page.marks_len;
+        if !self.marking || index as usize >= MARKS_MAX {
+            return;
+        }
+        let nanos = sys::real_time().saturating_sub(self.page.begin);
+        store!(
+            self.page.marks[index as usize],
+            mark::new(self.page.step, nanos)
+        );
+        store!(self.page.marks_len, index + 1);
     }
 
     /// Writes down why, then ends. The phase is set back: this is no execve in progress.

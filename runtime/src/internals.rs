@@ -103,6 +103,7 @@ pub fn link(json: &[u8], state_root: &std::path::Path) -> crate::Result<bool> {
         control,
         hook_state: &|_| (String::new(), String::new()),
         stop_at_steps: false,
+        timed: false,
     };
     launch::link(link).map(|_| true)
 }

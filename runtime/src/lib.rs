@@ -50,6 +50,7 @@ pub mod stats;
 mod sys;
 mod systemd;
 mod terminal;
+mod timings;
 #[path = "../init/program.rs"]
 #[allow(dead_code)] // each side uses its half
 mod wire;
@@ -64,6 +65,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use features::features;
 pub use oci_spec;
 pub use runtime::{CgroupDriver, Runtime, RuntimeBuilder};
+pub use timings::Timings;
 
 /// The version of the runtime specification that is implemented; what is missing of it, [`features`] tells.
 ///

@@ -3,6 +3,7 @@
 use crate::container::{self, Container, ContainerBuilder, State};
 use crate::error::{Error, ErrorKind, Result};
 use crate::systemd::Manager;
+use crate::timings::{Timings, Trail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -54,8 +55,16 @@ pub(crate) struct Settings {
     pub(crate) rootless: Option<bool>,
     pub(crate) stop_at: Option<u32>,
     pub(crate) resctrl: Option<String>,
+    pub(crate) timings: Option<Timings>,
     /// Who makes cgroups, with [`CgroupDriver::Systemd`].
     pub(crate) manager: Option<Manager>,
+}
+
+impl Settings {
+    /// The way of one operation.
+    pub(crate) fn trail(&self, operation: &'static str, id: &str) -> Trail {
+        Trail::new(self.stop_at, self.timings.as_ref(), operation, id)
+    }
 }
 
 /// Options of a [`Runtime`].
@@ -72,6 +81,7 @@ pub struct RuntimeBuilder {
     stop_at: Option<u32>,
     resctrl: Option<String>,
     bus: Option<String>,
+    timings: Option<Timings>,
 }
 
 impl RuntimeBuilder {
@@ -111,6 +121,12 @@ impl RuntimeBuilder {
     /// ```
     pub fn rootless(mut self, rootless: bool) -> Self {
         self.rootless = Some(rootless);
+        self
+    }
+
+    /// Tells where the time of its operations goes.
+    pub fn timings(mut self, timings: Timings) -> Self {
+        self.timings = Some(timings);
         self
     }
 
@@ -165,6 +181,7 @@ impl RuntimeBuilder {
                 rootless: self.rootless,
                 stop_at: self.stop_at,
                 resctrl: self.resctrl,
+                timings: self.timings,
                 manager,
             }),
         })

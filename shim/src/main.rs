@@ -17,11 +17,13 @@ use log::Log;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use std::ffi::{CStr, c_char, c_int};
 use std::process::exit;
+use std::time::SystemTime;
 
 /// The C library's way in.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, allow(dead_code))]
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    let begun = SystemTime::now();
     // What std's `main` does besides: a closed pipe is an error of the write, not the end.
     // SAFETY: ignoring runs no handler.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }; // then the end it is
@@ -36,11 +38,11 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     };
     let words: Vec<_> = (1..usize::try_from(count).unwrap_or(0)).map(word).collect();
     // Flushes what was printed.
-    exit(run(&words))
+    exit(run(&words, begun))
 }
 
 /// A whole invocation; its exit status.
-fn run(words: &[String]) -> c_int {
+fn run(words: &[String], begun: SystemTime) -> c_int {
     let invocation = match cli::parse(words) {
         Ok(Parsed::Run(invocation)) => invocation,
         Ok(Parsed::Print(text)) => {
@@ -62,7 +64,7 @@ fn run(words: &[String]) -> c_int {
             return 1;
         }
     };
-    match preserved.and_then(|fds| cmd::run(&invocation, &log, fds)) {
+    match preserved.and_then(|fds| cmd::run(&invocation, &log, fds, begun)) {
         Ok(status) => status,
         Err(error) => {
             log.error(&error);

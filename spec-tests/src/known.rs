@@ -82,6 +82,7 @@ const CRUN: Known = &[
     ("update.memory.lifted", "1.8 keeps the limit on swap"),
     ("update.cpu.apart", APART),
     ("update.cgroup2.cpu-quota", APART),
+    ("update.pids-limit", "writes -1 for max"),
     ("update.stopped", "1.8 says nothing"),
     ("update.unknown-id", WORDS),
     ("update.all-or-nothing", "puts nothing back"),
@@ -121,6 +122,10 @@ const CRUN: Known = &[
     ("exec.program.is-a-directory", WORDS),
     ("exec.unknown-id", WORDS),
     ("exec.stopped", WORDS),
+    (
+        "exec.oom-before-is-not-blamed",
+        "1.8 has 255 for a process that is killed for lack of memory",
+    ),
     ("exec.umask.not-the-callers", "takes the caller's umask"),
     ("exec.process.user.umask", AFRESH),
     ("exec.namespaces.time", TIME),

@@ -415,9 +415,21 @@ pub(crate) fn install_filter(flags: u32, program: &[u8]) -> Result<usize> {
 /// Milliseconds of the monotonic clock.
 pub(crate) fn now() -> u64 {
     const CLOCK_MONOTONIC: usize = 1;
+    let [seconds, nanos] = clock(CLOCK_MONOTONIC);
+    seconds * 1000 + nanos / 1_000_000
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn real_time() -> u64 {
+    const CLOCK_REALTIME: usize = 0;
+    let [seconds, nanos] = clock(CLOCK_REALTIME);
+    seconds * 1_000_000_000 + nanos
+}
+
+fn clock(which: usize) -> [u64; 2] {
     let mut time = [0u64; 2];
-    match syscall!(nr::CLOCK_GETTIME, CLOCK_MONOTONIC, time.as_mut_ptr()) {
-        Ok(_) => time[0] * 1000 + time[1] / 1_000_000,
-        Err(_) => 0,
+    match syscall!(nr::CLOCK_GETTIME, which, time.as_mut_ptr()) {
+        Ok(_) => time,
+        Err(_) => [0; 2],
     }
 }

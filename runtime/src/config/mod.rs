@@ -191,6 +191,22 @@ impl Hooks {
         ]
     }
 
+    /// To each environment that they bring along; without one they have the runtime's, or the process's.
+    pub(crate) fn add_variable(&mut self, entry: &str) {
+        let kinds = [
+            &mut self.prestart,
+            &mut self.create_runtime,
+            &mut self.create_container,
+            &mut self.start_container,
+            &mut self.poststart,
+            &mut self.poststop,
+        ];
+        let all = kinds.into_iter().flatten();
+        for environment in all.filter_map(|hook| hook.env.as_mut()) {
+            environment.push(entry.to_owned());
+        }
+    }
+
     /// Does any of them run while the root filesystem is mounted, but not yet the root?
     pub(crate) fn see_the_mounts(&self) -> bool {
         let kinds = [&self.prestart, &self.create_runtime, &self.create_container];

@@ -1,6 +1,5 @@
 //! `checkpoint`: CRIU writes a running container down, and ends it unless told otherwise.
 
-use super::fault::Fault;
 use super::record::Record;
 use super::state;
 use super::store::{Entry, LOCK_DEADLINE};
@@ -9,6 +8,7 @@ use crate::checkpoint::{self, Apart, Criu, CriuOptions, DESCRIPTORS, Directories
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::pidfd;
+use crate::timings::Trail;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -113,7 +113,12 @@ impl Checkpoint<'_> {
     /// `Unsupported` where there is no CRIU, or one that can't. The container goes on then.
     pub fn dump(self) -> Result<Vec<String>> {
         let container = self.container;
-        let fault = Fault::new(container.settings.stop_at);
+        let trail = container.settings.trail("checkpoint", &container.id);
+        trail.end(self.dump_on(&trail))
+    }
+
+    fn dump_on(self, trail: &Trail) -> Result<Vec<String>> {
+        let container = self.container;
         let entry = container.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
         let record = container.record(&entry)?;
@@ -125,13 +130,13 @@ impl Checkpoint<'_> {
             }
         }
         self.dump_locked(&entry, &record)?;
-        fault.point();
+        trail.point("have CRIU dump it");
         if self.leave_running || self.pre_dump {
             return Ok(Vec::new());
         }
         // CRIU has killed its processes; what else there is of it goes the way of every stopped container. Under the
         // same lock: the id must not be another container's by then.
-        super::delete::remove(&container.settings, &entry, Some(record), &fault)
+        super::delete::remove(&container.settings, &entry, Some(record), trail)
     }
 
     fn dump_locked(&self, entry: &Entry, record: &Record) -> Result<()> {

@@ -4,10 +4,9 @@
 
 use super::announce::{self, Announce};
 use super::builder::{ContainerBuilder, Rootfs};
-use super::fault::Fault;
 use super::place::{self, Place};
 use super::record::{self, InitId, Record};
-use super::stdio::{Pipes, Stdio, Stream};
+use super::stdio::{open_stdio, receive_terminal, socket_pair, terminal_sockets};
 use super::store::{Entry, Store};
 use super::{Container, check_terminal, explain_oom, first, hooks, notify, timestamp};
 use crate::cgroup::{Cgroup, Layout};
@@ -16,8 +15,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Action, Facts, Listen, Plan, Request};
 use crate::resctrl::{self, Made};
-use crate::sys::{proc, socket};
+use crate::sys::proc;
 use crate::systemd::Started;
+use crate::timings::{Timings, Trail};
 use std::cell::OnceCell;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -45,19 +45,21 @@ impl ContainerBuilder {
     /// # Errors
     /// Names the property of config.json that can't be had. Nothing is left behind.
     pub fn create(self) -> Result<Container> {
-        self.establish(Self::launch)
+        let trail = self.settings.trail("create", &self.id);
+        trail.end(self.establish(&trail, Self::launch))
     }
 
     /// A container, by whatever sets its processes up; undone unless that succeeds.
     pub(super) fn establish(
         self,
+        trail: &Trail,
         set_up: impl FnOnce(Self, &mut Watch<'_>) -> Result<Container>,
     ) -> Result<Container> {
         let prepared = self.prepare()?;
-        let fault = Fault::new(self.settings.stop_at);
+        trail.lap("read config.json, make the plan");
         let store = Store::new(&self.settings.state_root);
         let (entry, _lock) = store.make(&self.id)?;
-        fault.point();
+        trail.point("make the state directory");
         let mut record = self.record(&prepared, &nonce()?);
         let mut undo = Undo {
             entry: &entry,
@@ -75,7 +77,7 @@ impl ContainerBuilder {
             cgroup: &undo.cgroup,
             resctrl: &undo.resctrl,
             record: &mut record,
-            fault: &fault,
+            trail,
         };
         match set_up(self, &mut watch) {
             Ok(mut container) => {
@@ -149,6 +151,9 @@ impl ContainerBuilder {
     ) -> Result<Prepared, Vec<Error>> {
         let mut problems = Vec::new();
         let alone = |error| vec![error];
+        if let Some(variable) = self.settings.timings.as_ref().and_then(Timings::variable) {
+            config.hooks.add_variable(&variable);
+        }
         if let Some(rootfs) = &self.rootfs {
             config.root.path = rootfs_path(rootfs).map_err(alone)?;
         }
@@ -249,8 +254,10 @@ impl ContainerBuilder {
             program: self.program.as_ref().map(AsFd::as_fd),
             control: init_control,
             hook_state: &|status| hooks::state(&self.id, watch.record, status),
-            stop_at_steps: watch.fault.stop_at.is_some(),
+            stop_at_steps: watch.trail.stop_at.is_some(),
+            timed: watch.trail.timed(),
         })?;
+        watch.trail.lap("open what init needs");
         drop((streams, console));
         let around = Surround {
             plan: &prepared.plan,
@@ -259,6 +266,7 @@ impl ContainerBuilder {
             cgroup: watch.cgroup,
             control: host_control,
             deadline: launch::SETUP_DEADLINE,
+            trail: watch.trail,
         };
         let created = launch::run(program, &around, watch)
             .map_err(|error| explain_oom(error, around.cgroup.get()))?;
@@ -358,34 +366,6 @@ fn nonce() -> Result<String> {
         .map_err(|error| Error::system("cannot read /proc/sys/kernel/random/uuid", error))
 }
 
-/// Our end and init's, when the caller wants to keep the terminal.
-pub(super) fn terminal_sockets(wanted: bool) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
-    if !wanted {
-        return Ok((None, None));
-    }
-    let (ours, inits) = socket_pair()?;
-    Ok((Some(ours), Some(inits)))
-}
-
-pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
-    socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))
-}
-
-pub(super) fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
-    let [stdin, stdout, stderr] = stdio;
-    let (stdin, to_program) = stdin.open(0)?;
-    let (stdout, output) = stdout.open(1)?;
-    let (stderr, errors) = stderr.open(2)?;
-    Ok((
-        [stdin, stdout, stderr],
-        Pipes {
-            stdin: to_program,
-            stdout: output,
-            stderr: errors,
-        },
-    ))
-}
-
 /// Writes down what happens while init is set up.
 pub(super) struct Watch<'a> {
     pub(super) id: &'a str,
@@ -394,7 +374,7 @@ pub(super) struct Watch<'a> {
     pub(super) cgroup: &'a OnceCell<Cgroup>,
     resctrl: &'a OnceCell<Made>,
     pub(super) record: &'a mut Record,
-    pub(super) fault: &'a Fault,
+    pub(super) trail: &'a Trail,
 }
 
 impl Watch<'_> {
@@ -402,10 +382,10 @@ impl Watch<'_> {
     pub(super) fn write_ahead(&self) -> Result<()> {
         self.entry.write_nonce(&self.record.nonce)?;
         self.entry.write_intent(self.record)?;
-        self.fault.point();
+        self.trail.point("write the intent down");
         if self.record.notify_socket.is_some() {
             self.entry.make_notify_directory()?;
-            self.fault.point();
+            self.trail.point("make the notify directory");
         }
         Ok(())
     }
@@ -421,10 +401,10 @@ impl Watch<'_> {
         };
         self.entry.write_init(&init)?;
         self.record.init = Some(init);
-        self.fault.point();
+        self.trail.point("write init down");
         if let Some(place) = &self.record.resctrl {
             place.join(pid)?;
-            self.fault.point();
+            self.trail.point("join the resctrl group");
         }
         let complete = Record {
             complete: true,
@@ -432,7 +412,7 @@ impl Watch<'_> {
         };
         self.entry.prepare(&complete)?;
         self.entry.write_config(&self.prepared.json)?;
-        self.fault.point();
+        self.trail.point("write the record and config.json");
         Ok(())
     }
 
@@ -444,10 +424,10 @@ impl Watch<'_> {
         announce: &Announce,
     ) -> Result<()> {
         announce.tell(pid, pidfd, announce::INIT)?;
-        self.fault.point();
+        self.trail.point("write the pid file");
         self.record.complete = true;
         self.entry.complete()?;
-        self.fault.point();
+        self.trail.point("complete the record");
         Ok(())
     }
 
@@ -459,9 +439,9 @@ impl Watch<'_> {
             _ => None,
         });
         cgroup.apply(&writes.collect::<Vec<_>>())?;
-        self.fault.point();
+        self.trail.point("set the limits");
         let mut cloned = false;
-        for step in steps {
+        for (index, step) in steps.iter().enumerate() {
             let applied = match &step.action {
                 // After the clone, they are the launch's own part.
                 Action::CgroupDevices(rules) if !cloned => cgroup.apply_devices(rules),
@@ -472,7 +452,8 @@ impl Watch<'_> {
                 }
             };
             applied.map_err(|error| error.at(&step.path))?;
-            self.fault.point();
+            self.trail.step(index, Some(step));
+            self.trail.may_stop();
         }
         Ok(())
     }
@@ -480,20 +461,20 @@ impl Watch<'_> {
 
 impl Progress for Watch<'_> {
     fn meanwhile(&mut self, init: Option<i32>) -> Result<Option<OwnedFd>> {
-        self.fault.point();
+        self.trail.may_stop();
         if !self.record.cgroup.0.is_empty() {
             let cgroup = place::make(self.id, self.prepared, self.record, init)?;
             self.record.cgroup = cgroup.directories();
             let cgroup = self.cgroup.get_or_init(|| cgroup);
-            self.fault.point();
+            self.trail.point("make the cgroup");
             self.cgroup_steps(cgroup)?;
         }
         if let (Some(rdt), Some(place)) = (&self.prepared.config.rdt, &self.record.resctrl) {
             let _ = self.resctrl.set(place.make(rdt)?); // once only
-            self.fault.point();
+            self.trail.point("make the resctrl group");
         }
         let listener = self.entry.bind_start_socket()?;
-        self.fault.point();
+        self.trail.point("make the start socket");
         Ok(Some(listener))
     }
 
@@ -501,14 +482,9 @@ impl Progress for Watch<'_> {
         self.note_init(created.pid)
     }
 
-    fn before(&mut self, _: usize) -> Result<()> {
-        self.fault.point();
-        Ok(())
-    }
-
     fn hook_started(&self, pid: i32) -> Result<()> {
         hooks::note(self.entry, pid)?;
-        self.fault.point();
+        self.trail.may_stop();
         Ok(())
     }
 
@@ -527,26 +503,8 @@ fn finish(
 ) -> Result<()> {
     watch.complete(created.pid, created.pidfd.as_fd(), announce)?;
     launch::commit(around.control.as_fd())?;
-    watch.fault.point();
+    watch.trail.point("let init wait for start");
     Ok(())
-}
-
-/// Init has sent it before it said READY. It gets the size of the caller's own terminal, if there is one: later
-/// the program may have asked for it already.
-pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
-    let refused = |errno| Error::system("cannot receive the terminal", errno);
-    let socket: BorrowedFd<'_> = socket.as_fd();
-    crate::sys::pidfd::poll_any(&[socket], Some(Instant::now() + Duration::from_secs(10)))
-        .map_err(refused)?;
-    let mut name = [0u8; 64];
-    let (_, master) = socket::receive_bytes(socket, &mut name).map_err(refused)?;
-    let master = master.ok_or_else(|| {
-        Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal")
-    })?;
-    if let Some(stdin) = crate::sys::fd::stdio(0) {
-        crate::sys::window::copy_size(stdin, master.as_fd());
-    }
-    Ok(master)
 }
 
 /// Takes everything back unless create succeeds.

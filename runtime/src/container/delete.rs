@@ -1,7 +1,6 @@
 //! `delete`: undoes create, from wherever it stands. Only what is proven ours
 //! is killed: init by its identity, a cgroup by its stamp.
 
-use super::fault::Fault;
 use super::kill::KILL_DEADLINE;
 use super::record::{InitId, Record};
 use super::state::{self, Proven, prove};
@@ -11,6 +10,7 @@ use crate::cgroup::{Cgroup, Layout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Settings;
 use crate::sys::pidfd;
+use crate::timings::Trail;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,11 @@ impl Container {
     /// # Ok(()) }
     /// ```
     pub fn delete(&self) -> Result<Vec<String>> {
-        let fault = Fault::new(self.settings.stop_at);
+        let trail = self.settings.trail("delete", &self.id);
+        trail.end(self.delete_on(&trail))
+    }
+
+    fn delete_on(&self, trail: &Trail) -> Result<Vec<String>> {
         let entry = self.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
         let record = self.record(&entry)?;
@@ -45,19 +49,23 @@ impl Container {
                 return Err(Error::new(ErrorKind::InvalidState, words));
             }
         }
-        remove(&self.settings, &entry, Some(record), &fault)
+        remove(&self.settings, &entry, Some(record), trail)
     }
 }
 
 /// `delete --force`: kills what runs, finishes what was begun, takes a missing container for done.
 pub(crate) fn force(settings: &Settings, id: &str) -> Result<Vec<String>> {
-    let fault = Fault::new(settings.stop_at);
+    let trail = settings.trail("delete", id);
+    trail.end(force_on(settings, id, &trail))
+}
+
+fn force_on(settings: &Settings, id: &str, trail: &Trail) -> Result<Vec<String>> {
     let entry = match Store::new(&settings.state_root).open(id) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     match lock(&entry) {
-        Ok(_lock) => remove(settings, &entry, None, &fault),
+        Ok(_lock) => remove(settings, &entry, None, trail),
         // Its creator has undone everything meanwhile.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
@@ -85,7 +93,7 @@ pub(super) fn remove(
     settings: &Settings,
     entry: &Entry,
     known: Option<Record>,
-    fault: &Fault,
+    trail: &Trail,
 ) -> Result<Vec<String>> {
     let deadline = Instant::now() + KILL_DEADLINE;
     let record = known.or_else(|| match entry.read() {
@@ -96,34 +104,35 @@ pub(super) fn remove(
         Some(record) => from_record(entry, record)?,
         None => from_links(entry)?,
     };
-    fault.point();
+    trail.point("read the record");
     let _ = end_hook(entry); // mostly there is none
     if let Some(id) = &init
         && let Some(proven) = prove(id)
     {
         end(id, &proven, &cgroup, deadline)?;
     }
-    fault.point();
+    trail.point("end init");
     let unit = record.as_ref().and_then(|record| record.systemd.as_ref());
     if unit.is_some() || !cgroup.remove_if_empty() {
         cgroup.kill(deadline)?;
-        fault.point();
+        trail.point("end what is in the cgroup");
         // systemd wouldn't notice the end of a unit whose directory somebody else has removed.
         if let (Some(unit), Some(record)) = (unit, &record) {
             unit.stop(&record.nonce)?;
-            fault.point();
+            trail.point("stop the unit");
         }
         cgroup.remove(deadline)?;
     }
-    fault.point();
+    trail.point("remove the cgroup");
     if let Some(place) = record.as_ref().and_then(|record| record.resctrl.as_ref()) {
         place.remove()?;
-        fault.point();
+        trail.point("remove the resctrl group");
     }
-    let warnings = poststop(settings, entry, record.as_ref(), fault);
+    let warnings = poststop(settings, entry, record.as_ref(), trail);
+    trail.lap("run poststop hooks");
     entry.remove()?;
     debug_assert!(!entry.exists());
-    fault.point();
+    trail.point("remove the state directory");
     Ok(warnings)
 }
 
@@ -133,14 +142,14 @@ fn poststop(
     settings: &Settings,
     entry: &Entry,
     record: Option<&Record>,
-    fault: &Fault,
+    trail: &Trail,
 ) -> Vec<String> {
     let Some(record) = record.filter(|record| record.complete) else {
         return Vec::new();
     };
     let started = |pid| {
         hooks::note(entry, pid)?;
-        fault.point();
+        trail.may_stop();
         Ok(())
     };
     let subject = hooks::Subject {

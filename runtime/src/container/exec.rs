@@ -5,13 +5,11 @@
 use super::agent::{Agent, Whose, until_executed};
 use super::announce::{self, Announce};
 use super::builder::Pty;
-use super::create::{open_stdio, receive_terminal, socket_pair, terminal_sockets};
 use super::edits::Edits;
-use super::fault::Fault;
 use super::judge::judge;
 use super::record::Record;
 use super::state::{self, Proven};
-use super::stdio::{Pipes, Stdio};
+use super::stdio::{Pipes, Stdio, open_stdio, receive_terminal, socket_pair, terminal_sockets};
 use super::store::LOCK_DEADLINE;
 use super::{Container, Process, Status};
 use crate::cgroup::{Cgroup, Layout};
@@ -21,6 +19,7 @@ use crate::launch::{self, Created, Link, Progress, Surround};
 use crate::plan::{self, Plan, Request};
 use crate::resctrl::Place;
 use crate::sys::proc;
+use crate::timings::Trail;
 use serde_json::{Map, Value, json};
 use std::cell::OnceCell;
 use std::fs::File;
@@ -300,22 +299,27 @@ impl Exec<'_> {
     /// `InvalidState` in a container that is stopped or paused; `Exec` when the program can't be executed;
     /// `Timeout` when the container was frozen meanwhile.
     pub fn spawn(self) -> Result<Executed> {
+        let trail = self.container.settings.trail("exec", &self.container.id);
+        trail.end(self.spawn_on(&trail))
+    }
+
+    fn spawn_on(self, trail: &Trail) -> Result<Executed> {
         let container = self.container;
-        let fault = Fault::new(container.settings.stop_at);
         let entry = container.entry()?;
         // Shared: execs go side by side, but not beside a delete.
         let _lock = entry.lock_shared(Instant::now() + LOCK_DEADLINE)?;
-        fault.point();
+        trail.point("lock");
         let record = container.record(&entry)?;
         let init = self.init(&record)?;
         let cgroup = OnceCell::from(self.joinable(&record, &init)?);
         let config = self.config(&entry.read_config()?, &init)?;
         let prepared = self.prepare(config, &record, open(&cgroup)?)?;
+        trail.lap("read the record, make the plan");
         let id = &container.id;
         let oom_kills = || cgroup.get().map_or(0, Cgroup::oom_kills);
         let before = oom_kills();
         let places = self.cgroups.join(" ");
-        let executed = self.launch(&prepared, &record, (&init, &cgroup), &fault);
+        let executed = self.launch(&prepared, &record, (&init, &cgroup), trail);
         // Whatever init's end broke, that is what happened.
         executed.map_err(|error| match still_there(&init) {
             Err(stopped) => stopped,
@@ -438,7 +442,7 @@ impl Exec<'_> {
         prepared: &Prepared,
         record: &Record,
         (init, cgroup): (&Proven, &OnceCell<Cgroup>),
-        fault: &Fault,
+        trail: &Trail,
     ) -> Result<Executed> {
         let settings = &self.container.settings;
         let (host_control, init_control) = socket_pair()?;
@@ -456,7 +460,8 @@ impl Exec<'_> {
             program: None,
             control: init_control,
             hook_state: &|_| Default::default(),
-            stop_at_steps: fault.stop_at.is_some(),
+            stop_at_steps: trail.stop_at.is_some(),
+            timed: trail.timed(),
         })?;
         drop((streams, console));
         // All is open: if init is still the one it was, then none of it was somebody else's.
@@ -468,10 +473,12 @@ impl Exec<'_> {
             cgroup,
             control: host_control,
             deadline: DEADLINE,
+            trail,
         };
+        trail.lap("open what init needs");
         let agent = Agent::connect(prepared.config.seccomp_agent.as_ref())?;
         let resctrl = record.resctrl.as_ref();
-        let created = launch::run(program, &around, &mut Watch { fault, resctrl })?;
+        let created = launch::run(program, &around, &mut Watch { trail, resctrl })?;
         let whose = Whose {
             id: &self.container.id,
             record,
@@ -481,10 +488,11 @@ impl Exec<'_> {
         // First the terminal: the program finds it in its size.
         let terminal = terminal.map(|socket| receive_terminal(&socket)).transpose();
         let executed = terminal.and_then(|terminal| {
-            execute(&created, &around, prepared, agent, &whose, fault)?;
+            execute(&created, &around, prepared, agent, &whose)?;
             let whose = announce::ADDED;
             self.announce
                 .tell(created.pid, created.pidfd.as_fd(), whose)?;
+            trail.lap("write the pid file");
             Ok(terminal)
         });
         let terminal = match executed {
@@ -507,21 +515,22 @@ fn execute(
     prepared: &Prepared,
     agent: Option<Agent>,
     whose: &Whose<'_>,
-    fault: &Fault,
 ) -> Result<()> {
-    fault.point();
+    around.trail.may_stop();
     launch::commit(around.control.as_fd())?;
-    fault.point();
+    around.trail.may_stop();
     let process = created.pidfd.as_fd();
     let deadline = Some(Instant::now() + DEADLINE);
-    until_executed(
+    let executed = until_executed(
         around.control.as_fd(),
         Some(process),
         deadline,
         agent,
         whose,
-    )?;
-    fault.point();
+    );
+    around.trail.point("wait until the program is executed");
+    around.trail.init(&created.page, &prepared.plan.steps);
+    executed?;
     let page = launch::read_page(&created.page);
     judge(&page, process, created.pid, (&prepared.plan.steps, None))
 }
@@ -538,27 +547,22 @@ struct Prepared {
 /// The container's cgroup is there already, and nothing of this process's is written down: it ends with us
 /// before the commit, and with its container after it.
 struct Watch<'a> {
-    fault: &'a Fault,
+    trail: &'a Trail,
     resctrl: Option<&'a Place>,
 }
 
 impl Progress for Watch<'_> {
     fn meanwhile(&mut self, _: Option<i32>) -> Result<Option<OwnedFd>> {
-        self.fault.point();
+        self.trail.may_stop();
         Ok(None)
     }
 
     fn started(&mut self, created: &Created) -> Result<()> {
-        self.fault.point();
+        self.trail.may_stop();
         if let Some(place) = self.resctrl {
             place.join_what_is_left(created.pid)?;
-            self.fault.point();
+            self.trail.point("join the resctrl group");
         }
-        Ok(())
-    }
-
-    fn before(&mut self, _: usize) -> Result<()> {
-        self.fault.point();
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 //! what is there is looked at again before it goes.
 
 use super::delete;
-use super::fault::Fault;
 use super::store::{Entry, Lock, Store, Stored};
 use crate::cgroup::{Cgroup, Layout};
 use crate::error::{Error, ErrorKind, Result};
@@ -92,7 +91,7 @@ impl Runtime {
                     return Ok(false);
                 };
                 let settings = self.settings();
-                delete::remove(settings, &entry, None, &Fault::new(settings.stop_at))?;
+                delete::remove(settings, &entry, None, &settings.trail("delete", id))?;
                 Ok(true)
             }
             Kind::Cgroup { nonce, .. } => {

@@ -3,7 +3,8 @@
 use super::record::InitId;
 use super::state::prove;
 use crate::error::{Error, ErrorKind, Result};
-use crate::launch::{Described, PageResult, explain, is_executing};
+use crate::launch::{PageResult, explain, is_executing};
+use crate::plan::Described;
 use crate::sys::pidfd::{self, Ended};
 use crate::sys::proc;
 use nix::errno::Errno;

@@ -12,7 +12,6 @@ mod doctor;
 mod edits;
 mod events;
 mod exec;
-pub(crate) mod fault;
 mod garbage;
 mod hooks;
 mod judge;

@@ -5,7 +5,7 @@ use super::hooks;
 use crate::cgroup::Directories;
 use crate::config::Hook;
 use crate::config::resources::SeccompAgent;
-use crate::launch::Described;
+use crate::plan::Described;
 use crate::plan::{Plan, Side};
 use crate::resctrl::Place;
 use crate::systemd::Started;

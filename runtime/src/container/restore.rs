@@ -1,8 +1,9 @@
 //! `restore`: a container that runs on from where a checkpoint has written it down.
 
 use super::builder::ContainerBuilder;
-use super::create::{Watch, open_stdio};
+use super::create::Watch;
 use super::hooks;
+use super::stdio::open_stdio;
 use super::{Container, Process};
 use crate::checkpoint::{
     self, Apart, Criu, CriuOptions, DESCRIPTORS, Directories, FIRST_PASSED, Listener, points, rpc,
@@ -103,7 +104,9 @@ impl ContainerBuilder {
     /// # Ok(()) }
     /// ```
     pub fn restore(self, restore: &Restore) -> Result<(Container, Process)> {
-        let container = self.establish(|builder, watch| run(builder, watch, restore))?;
+        let trail = self.settings.trail("restore", &self.id);
+        let restored = self.establish(&trail, |builder, watch| run(builder, watch, restore));
+        let container = trail.end(restored)?;
         let (init, handle) = match &container.init {
             Some((init, handle)) => (init.pid, handle.try_clone()),
             None => return Err(super::kill::not_running()),
@@ -133,7 +136,7 @@ fn run(builder: ContainerBuilder, watch: &mut Watch<'_>, restore: &Restore) -> R
     let passed: Vec<_> = passed.iter().map(AsFd::as_fd).collect();
     let open = || Directories::open(&restore.options);
     let (criu, directories) = Criu::spawn(stdio, &passed, &apart, open)?;
-    watch.fault.point();
+    watch.trail.point("start CRIU");
     // What CRIU makes is born where CRIU is, and a unit of systemd's is made around it.
     drop(watch.meanwhile(Some(criu.pid()))?); // nobody will wait for `start`
     if let Some(cgroup) = watch.cgroup.get() {
@@ -199,7 +202,7 @@ fn apply_devices(watch: &Watch<'_>) -> Result<()> {
                 .map_err(|error| error.at(&step.path))?;
         }
     }
-    watch.fault.point();
+    watch.trail.point("set the device rules");
     Ok(())
 }
 

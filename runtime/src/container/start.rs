@@ -2,7 +2,6 @@
 //! whether it did (docs/decisions/0001-start-handshake.md).
 
 use super::agent::{Agent, Whose, until_executed};
-use super::fault::Fault;
 use super::judge::judge;
 use super::notify::Channel;
 use super::record::Record;
@@ -13,6 +12,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{fresh_page, read_page};
 use crate::sys::socket;
+use crate::timings::Trail;
 use crate::wire::{Frame, frame};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -33,10 +33,14 @@ impl Container {
     /// # Ok(()) }
     /// ```
     pub fn start(&self) -> Result<Process> {
-        let fault = Fault::new(self.settings.stop_at);
+        let trail = self.settings.trail("start", &self.id);
+        trail.end(self.start_on(&trail))
+    }
+
+    fn start_on(&self, trail: &Trail) -> Result<Process> {
         let entry = self.entry()?;
         let _lock = entry.lock(Instant::now() + LOCK_DEADLINE)?;
-        fault.point();
+        trail.point("lock");
         let record = self.record(&entry)?;
         // Our own connection answers whether it is created: one wake-up of init, not two.
         let init = state::alive(&record)?.map_err(refusal)?;
@@ -48,13 +52,17 @@ impl Container {
         }
         let connection = entry.connect_start_socket()?;
         let connection = connection.ok_or_else(|| refusal(state::unheard(&record)))?;
-        fault.point();
+        trail.point("connect to init");
         let agent = Agent::connect(record.seccomp_agent.as_ref())?;
         let notify = Channel::open(&entry, record.notify_socket.as_deref())?;
         if notify.is_some() {
-            fault.point();
+            trail.point("make the notify socket");
         }
-        let page = fresh_page(first_step(&record), &self.settings.state_root)?;
+        let page = fresh_page(
+            first_step(&record),
+            trail.timed(),
+            &self.settings.state_root,
+        )?;
         let request = Frame {
             kind: frame::START,
             step: 0,
@@ -62,7 +70,7 @@ impl Container {
         };
         socket::send(connection.as_fd(), request, &[page.as_fd()])
             .map_err(|errno| Error::system("cannot reach init", errno))?;
-        fault.point();
+        trail.point("say START");
         let (handle, by_directory) = self.best_handle(&record, init)?;
         let pid = record.init.as_ref().map_or(0, |init| init.pid);
         let whose = Whose {
@@ -73,14 +81,18 @@ impl Container {
         };
         // startContainer hooks take as long as they take.
         let process = (!by_directory).then(|| handle.as_fd());
-        until_executed(connection.as_fd(), process, None, agent, &whose)?;
-        fault.point();
+        let executed = until_executed(connection.as_fd(), process, None, agent, &whose);
+        trail.point("wait until the program is executed");
+        trail.init(&page, &record.steps);
+        executed?;
         let whom = (record.steps.as_slice(), record.init.as_ref());
         judge(&read_page(&page), handle.as_fd(), pid, whom).map_err(|error| {
             let cgroup = Cgroup::open(&record.cgroup, &record.nonce);
             explain_oom(error, cgroup.ok().as_ref())
         })?;
-        self.poststart(&entry, &record, pid, &fault)?;
+        trail.lap("see that it was executed");
+        self.poststart(&entry, &record, pid, trail)?;
+        trail.lap("run poststart hooks");
         let process = Process::new(pid, handle, by_directory);
         match notify {
             Some(channel) => process.with_notifications(channel),
@@ -89,10 +101,10 @@ impl Container {
     }
 
     /// config.md#poststart: a failure stops the container.
-    fn poststart(&self, entry: &Entry, record: &Record, pid: i32, fault: &Fault) -> Result<()> {
+    fn poststart(&self, entry: &Entry, record: &Record, pid: i32, trail: &Trail) -> Result<()> {
         let started = |pid| {
             hooks::note(entry, pid)?;
-            fault.point();
+            trail.may_stop();
             Ok(())
         };
         let subject = hooks::Subject {

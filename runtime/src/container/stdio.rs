@@ -1,9 +1,10 @@
-//! What a container's program reads and writes.
+//! What a container's program reads and writes: streams, pipes, the terminal.
 
-use crate::error::{Error, Result};
-use crate::sys::fd;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::{fd, pidfd, socket, window};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Where one of the program's standard streams goes.
 ///
@@ -109,4 +110,49 @@ pub(super) fn null() -> Result<Stream> {
     let file = File::options().read(true).write(true).open("/dev/null");
     file.map(|file| Stream::Opened(file.into()))
         .map_err(|error| Error::system("cannot open /dev/null", error))
+}
+
+/// Our end and init's, when the caller wants to keep the terminal.
+pub(super) fn terminal_sockets(wanted: bool) -> Result<(Option<OwnedFd>, Option<OwnedFd>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let (ours, inits) = socket_pair()?;
+    Ok((Some(ours), Some(inits)))
+}
+
+pub(super) fn socket_pair() -> Result<(OwnedFd, OwnedFd)> {
+    socket::pair().map_err(|errno| Error::system("cannot make a socket pair", errno))
+}
+
+pub(super) fn open_stdio(stdio: [Stdio; 3]) -> Result<([Stream; 3], Pipes)> {
+    let [stdin, stdout, stderr] = stdio;
+    let (stdin, to_program) = stdin.open(0)?;
+    let (stdout, output) = stdout.open(1)?;
+    let (stderr, errors) = stderr.open(2)?;
+    Ok((
+        [stdin, stdout, stderr],
+        Pipes {
+            stdin: to_program,
+            stdout: output,
+            stderr: errors,
+        },
+    ))
+}
+
+/// Init has sent it before it said READY. It gets the size of the caller's own terminal, if there is one: later
+/// the program may have asked for it already.
+pub(super) fn receive_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
+    let refused = |errno| Error::system("cannot receive the terminal", errno);
+    let socket: BorrowedFd<'_> = socket.as_fd();
+    pidfd::poll_any(&[socket], Some(Instant::now() + Duration::from_secs(10))).map_err(refused)?;
+    let mut name = [0u8; 64];
+    let (_, master) = socket::receive_bytes(socket, &mut name).map_err(refused)?;
+    let master = master.ok_or_else(|| {
+        Error::new(ErrorKind::Died, "init sent no terminal").at("process.terminal")
+    })?;
+    if let Some(stdin) = fd::stdio(0) {
+        window::copy_size(stdin, master.as_fd());
+    }
+    Ok(master)
 }

@@ -11,6 +11,7 @@ use crate::wire::{self, LATE, Op, PAGE_SIZE, PAGE_VERSION, ResultPage, Source, T
 use std::fs::File;
 use std::io::Write;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -34,6 +35,8 @@ pub(crate) struct Link<'a> {
     pub(crate) hook_state: &'a dyn Fn(&str) -> (String, String),
     /// Let init wait for the host before each step, for fault injection.
     pub(crate) stop_at_steps: bool,
+    /// Let init mark the end of each step.
+    pub(crate) timed: bool,
 }
 
 /// What can be opened only when the container's cgroup is there. It is made while stage 1 is on its way.
@@ -248,7 +251,7 @@ impl Linker<'_, '_> {
         let receive = Op::Receive { count };
         let (before, after) = self.bytes.split_at(self.receive.1);
         let mut all = Vec::with_capacity(PAGE_SIZE + self.bytes.len() + 512);
-        all.extend_from_slice(&fresh_page(0));
+        all.extend_from_slice(&fresh_page(0, self.link.timed));
         wire::put_header(control, self.count + 2, &mut all);
         descriptors.put(0, &mut all);
         all.extend_from_slice(before);
@@ -340,11 +343,14 @@ pub(super) fn flags(kinds: &[NamespaceKind]) -> u64 {
 }
 
 /// A result page that says nothing has happened yet.
-pub(super) fn fresh_page(step: u32) -> [u8; PAGE_SIZE] {
+pub(super) fn fresh_page(step: u32, timed: bool) -> [u8; PAGE_SIZE] {
     let mut page = [0; PAGE_SIZE];
-    let version = std::mem::offset_of!(ResultPage, version);
-    page[version..version + 4].copy_from_slice(&PAGE_VERSION.to_le_bytes());
-    let place = std::mem::offset_of!(ResultPage, step);
-    page[place..place + 4].copy_from_slice(&step.to_le_bytes());
+    for (place, word) in [
+        (offset_of!(ResultPage, version), PAGE_VERSION),
+        (offset_of!(ResultPage, step), step),
+        (offset_of!(ResultPage, timed), timed.into()),
+    ] {
+        page[place..place + 4].copy_from_slice(&word.to_le_bytes());
+    }
     page
 }

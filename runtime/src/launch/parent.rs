@@ -9,9 +9,10 @@ use super::{image, spawn};
 use crate::cgroup::Cgroup;
 use crate::config::{RLIMITS, Rlimit};
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::{Action, HostTask, Plan, Side, Step};
+use crate::plan::{Action, Described, HostTask, Plan, Side, Step};
 use crate::sys::socket::{self, Received};
 use crate::sys::{pidfd, proc};
+use crate::timings::Trail;
 use crate::wire::{Detail, Frame, ResultPage, frame, phase};
 use nix::errno::Errno;
 use std::cell::OnceCell;
@@ -60,8 +61,6 @@ pub(crate) trait Progress {
     fn meanwhile(&mut self, init: Option<i32>) -> Result<Option<OwnedFd>>;
     /// Init lives: write its identity down.
     fn started(&mut self, created: &Created) -> Result<()>;
-    /// Before the host does its part of a step, or would: for fault injection.
-    fn before(&mut self, step: usize) -> Result<()>;
     /// A hook of the runtime's runs: write its identity down.
     fn hook_started(&self, pid: i32) -> Result<()>;
     /// The state that the runtime's hooks get.
@@ -78,6 +77,7 @@ pub(crate) struct Surround<'a> {
     pub(crate) control: OwnedFd,
     /// For any one stretch of init's work between two words to the host.
     pub(crate) deadline: Duration,
+    pub(crate) trail: &'a Trail,
 }
 
 /// Runs a program up to READY. On failure nothing of it is left running.
@@ -91,6 +91,7 @@ pub(crate) fn run(
     let mut pass = program.pass.clone();
     pass.sort_unstable();
     let stage1 = spawn::spawn(image.as_fd(), &argument, &pass)?;
+    around.trail.lap("clone stage 1 of init");
     let page = program
         .memory
         .try_clone()
@@ -108,12 +109,14 @@ pub(crate) fn run(
     }
     let mut early = None;
     let first = first_word(around, stage1.pidfd.as_fd(), &page, &mut early);
+    around.trail.lap("wait for stage 1");
     // Stage 1 ended after its word; it is reaped when there is nothing to wait for.
     let reap = || pidfd::wait(stage1.pidfd.as_fd(), true, true);
     let (pid, pidfd) = match first {
         Ok(init) => init,
         Err(error) => {
             let _ = reap(); // it has failed; what counts is why
+            around.trail.init(&page, &around.plan.steps);
             return Err(handed_over.err().unwrap_or(error));
         }
     };
@@ -130,6 +133,7 @@ pub(crate) fn run(
     };
     let finished = handed_over.and_then(|()| finish(&mut created, around, early, progress));
     let _ = reap(); // reaped by somebody else
+    around.trail.init(&created.page, &around.plan.steps);
     match finished {
         Ok(()) => Ok(created),
         Err(error) => Err(created.undo(error)),
@@ -248,9 +252,10 @@ fn finish(
         step.side == Side::Host && !matches!(step.action, Action::MoveDevice(_))
     };
     for (index, step) in after_clone.filter(beside) {
-        progress.before(index)?;
+        around.trail.may_stop();
         host_step(created.pid, around.cgroup.get(), step)
             .map_err(|error| or_why_it_died(error, created, around))?;
+        around.trail.step(index, Some(step));
     }
     loop {
         let deadline = Instant::now() + around.deadline;
@@ -258,6 +263,7 @@ fn finish(
             Some((frame, descriptor)) => Received::Frame(frame, descriptor),
             None => hear(around, Some(created.pidfd.as_fd()), deadline)?,
         };
+        around.trail.lap("wait for init");
         match word {
             Received::Frame(
                 Frame {
@@ -274,11 +280,12 @@ fn finish(
                 descriptor,
             ) => {
                 let index = step as usize;
-                progress.before(index)?;
+                around.trail.may_stop();
                 match descriptor {
-                    Some(socket) => move_devices(created, around, socket, progress)?,
+                    Some(socket) => move_devices(created, around, socket)?,
                     None => turn(created, around, index, progress)?,
                 }
+                around.trail.step(index, around.plan.steps.get(index));
                 let go = Frame {
                     kind: frame::GO,
                     step,
@@ -389,19 +396,15 @@ fn turn(
 }
 
 /// The host's part of `NetlinkSocket`: the only step at which init sends something along.
-fn move_devices(
-    created: &mut Created,
-    around: &Surround<'_>,
-    socket: OwnedFd,
-    progress: &mut dyn Progress,
-) -> Result<()> {
+fn move_devices(created: &mut Created, around: &Surround<'_>, socket: OwnedFd) -> Result<()> {
     let moves = Moves::new(socket).map_err(|error| error.at("linux.netDevices"))?;
     let moves = created.devices.insert(moves);
     for (index, step) in around.plan.steps.iter().enumerate() {
         if let Action::MoveDevice(device) = &step.action {
-            progress.before(index)?;
+            around.trail.may_stop();
             let moved = moves.go(device);
             moved.map_err(|error| error.at(&step.path).in_step(step.action.to_string()))?;
+            around.trail.step(index, Some(step));
         }
     }
     Ok(())
@@ -427,7 +430,7 @@ pub(crate) struct PageResult {
 }
 
 pub(crate) fn read_page(page: &File) -> PageResult {
-    let mut bytes = [0u8; size_of::<ResultPage>()];
+    let mut bytes = [0u8; offset_of!(ResultPage, timed)];
     if page.read_exact_at(&mut bytes, 0).is_err() {
         return PageResult::default();
     }
@@ -444,21 +447,6 @@ pub(crate) fn read_page(page: &File) -> PageResult {
         phase: word(offset_of!(ResultPage, phase)),
         detail: word(offset_of!(ResultPage, detail)),
         text: bytes[text..text + length].to_vec(),
-    }
-}
-
-/// What the plan, or the record of it, says about a step: config path and action.
-pub(crate) trait Described {
-    fn path(&self) -> &str;
-    fn action(&self) -> String;
-}
-
-impl Described for Step {
-    fn path(&self) -> &str {
-        &self.path
-    }
-    fn action(&self) -> String {
-        self.action.to_string()
     }
 }
 

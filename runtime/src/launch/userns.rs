@@ -29,7 +29,7 @@ pub(super) fn with_maps(
     let (host, inits) = socket::pair().map_err(refused)?;
     let inits = fd::duplicate_above(inits.as_fd(), FIRST)?;
     let mut program = fd::anonymous_file(c"longshore-program", state_root)?;
-    let mut bytes = link::fresh_page(0).to_vec();
+    let mut bytes = link::fresh_page(0, false).to_vec();
     wire::put_header(inits.as_raw_fd().cast_unsigned(), 2, &mut bytes);
     let flags = crate::config::NamespaceKind::User.flag();
     Op::Unshare { flags }.put(0, &mut bytes);

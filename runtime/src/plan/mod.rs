@@ -51,6 +51,21 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
+/// What the plan, or the record of it, says about a step: config path and action.
+pub(crate) trait Described {
+    fn path(&self) -> &str;
+    fn action(&self) -> String;
+}
+
+impl Described for Step {
+    fn path(&self) -> &str {
+        &self.path
+    }
+    fn action(&self) -> String {
+        self.action.to_string()
+    }
+}
+
 /// What a caller asks for beside the configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {

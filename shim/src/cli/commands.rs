@@ -124,6 +124,13 @@ const PRESERVE: Flag = option(
     "pass N more file descriptors, from 3 on",
 );
 
+const TIMINGS: Flag = option(
+    "timings",
+    None,
+    "FILE",
+    "append to FILE where the time went, a line of JSON for each step",
+);
+
 const DETACH: Flag = switch("detach", Some('d'), "do not wait");
 const NO_SUBREAPER: Flag = switch("no-subreaper", None, "do not adopt the container's orphans");
 
@@ -234,7 +241,7 @@ pub(super) const COMMANDS: &[Command] = &[
         count: (1, 1),
         help: "create a container",
         flags: &[
-            BUNDLE, CONSOLE, PIDFD, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE,
+            BUNDLE, CONSOLE, PIDFD, PID_FILE, NO_PIVOT, NO_KEYRING, PRESERVE, TIMINGS,
         ],
         verbatim: false,
     },
@@ -277,6 +284,7 @@ pub(super) const COMMANDS: &[Command] = &[
         flags: &[
             CONSOLE,
             PIDFD,
+            TIMINGS,
             option("cwd", None, "DIR", "working directory in the container"),
             option(
                 "env",
@@ -487,6 +495,7 @@ pub(super) const COMMANDS: &[Command] = &[
             NO_PIVOT,
             NO_KEYRING,
             PRESERVE,
+            TIMINGS,
             DETACH,
             switch(
                 "keep",
@@ -513,7 +522,7 @@ pub(super) const COMMANDS: &[Command] = &[
         arguments: "ID",
         count: (1, 1),
         help: "start a created container",
-        flags: &[],
+        flags: &[TIMINGS],
         verbatim: false,
     },
     Command {

@@ -1,11 +1,12 @@
 //! `create` and `run`.
 
-use super::{Failure, Outcome, Preserved, console, inside, pidfd_socket, start};
+use super::{Failure, Outcome, Preserved, WAITED, console, inside, note, pidfd_socket, start};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{Container, ContainerBuilder, Notifications, Runtime};
+use longshore::{Container, ContainerBuilder, Notifications, Runtime, Timings};
 use std::thread::JoinHandle;
+use std::time::SystemTime;
 
 pub(crate) fn create(
     runtime: &Runtime,
@@ -22,6 +23,7 @@ pub(crate) fn run(
     invocation: &Invocation,
     log: &Log,
     preserved: Preserved,
+    timings: Option<&Timings>,
 ) -> Outcome {
     let detach = invocation.has("detach");
     if !detach && invocation.has("console-socket") {
@@ -47,8 +49,10 @@ pub(crate) fn run(
         start::until_ready(process, log);
         return Ok(0);
     };
-    let notifier = process.take_notifications().map(notify);
+    let notifier = process.take_notifications().map(notifier);
+    let since = SystemTime::now();
     let status = super::wait(&foreground, &process, terminal.as_ref())?;
+    note(timings, invocation, WAITED, since);
     if let Some(Ok(Err(error))) = notifier.map(JoinHandle::join) {
         log.warning(&error.to_string());
     }
@@ -59,7 +63,7 @@ pub(crate) fn run(
 }
 
 /// Beside what the foreground does, which can't wait for it. We are who to watch: the container's end is ours.
-fn notify(mut notifications: Notifications) -> JoinHandle<longshore::Result<()>> {
+fn notifier(mut notifications: Notifications) -> JoinHandle<longshore::Result<()>> {
     let own = std::process::id().cast_signed();
     std::thread::spawn(move || {
         while notifications.forward(own)? {}

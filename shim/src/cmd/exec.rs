@@ -1,10 +1,13 @@
 //! `exec`.
 
-use super::{Failure, Outcome, Preserved, console, inside, number, pidfd_socket, wait};
+use super::{
+    Failure, Outcome, Preserved, WAITED, console, inside, note, number, pidfd_socket, wait,
+};
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{Container, Exec, Runtime};
+use longshore::{Container, Exec, Runtime, Timings};
+use std::time::SystemTime;
 
 /// Engines tell an error of ours from the process's own status by this.
 const FAILED: i32 = 255;
@@ -14,14 +17,21 @@ pub(crate) fn exec(
     invocation: &Invocation,
     log: &Log,
     preserved: Preserved,
+    timings: Option<&Timings>,
 ) -> Outcome {
-    added(runtime, invocation, log, preserved).map_err(|failure| Failure {
+    added(runtime, invocation, log, preserved, timings).map_err(|failure| Failure {
         status: FAILED,
         ..failure
     })
 }
 
-fn added(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Preserved) -> Outcome {
+fn added(
+    runtime: &Runtime,
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Preserved,
+    timings: Option<&Timings>,
+) -> Outcome {
     let detach = invocation.has("detach");
     let foreground = (!detach).then(|| Foreground::enter(false)).transpose()?;
     let container = runtime.open(invocation.id())?;
@@ -55,7 +65,9 @@ fn added(runtime: &Runtime, invocation: &Invocation, log: &Log, preserved: Prese
         return Ok(0);
     };
     let terminal = executed.take_terminal();
+    let since = SystemTime::now();
     let status = wait(&foreground, executed.process(), terminal.as_ref())?;
+    note(timings, invocation, WAITED, since);
     Ok(status.shell_code().unwrap_or(FAILED))
 }
 

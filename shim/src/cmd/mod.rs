@@ -22,11 +22,12 @@ mod update;
 use crate::cli::Invocation;
 use crate::log::Log;
 use longshore::foreground::Foreground;
-use longshore::{CgroupDriver, ExitStatus, Process, Runtime};
+use longshore::{CgroupDriver, ExitStatus, Process, Runtime, Timings};
 pub(crate) use preserved::Preserved;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::SystemTime;
 
 /// Why a command failed, in one line and in parts.
 #[derive(Debug)]
@@ -135,7 +136,12 @@ fn inside(error: longshore::Error, what: &str) -> Failure {
 }
 
 /// Runs a command; its exit status.
-pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> Outcome {
+pub(crate) fn run(
+    invocation: &Invocation,
+    log: &Log,
+    preserved: Preserved,
+    begun: SystemTime,
+) -> Outcome {
     // These need no state root.
     match invocation.command {
         "completion" => return help::completion(invocation),
@@ -144,13 +150,15 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
         "spec" => return spec::spec(invocation),
         _ => {}
     }
-    let runtime = runtime(invocation)?;
+    let timings = timings(invocation)?;
+    let runtime = runtime(invocation, timings.clone())?;
+    note(timings.as_ref(), invocation, "read the command line", begun);
     match invocation.command {
         "check" => check::check(&runtime, invocation),
         "checkpoint" => checkpoint::checkpoint(&runtime, invocation, log, preserved.status),
         "create" => create::create(&runtime, invocation, log, preserved),
-        "run" => create::run(&runtime, invocation, log, preserved),
-        "exec" => exec::exec(&runtime, invocation, log, preserved),
+        "run" => create::run(&runtime, invocation, log, preserved, timings.as_ref()),
+        "exec" => exec::exec(&runtime, invocation, log, preserved, timings.as_ref()),
         "doctor" => doctor::doctor(&runtime, invocation),
         "gc" => gc::gc(&runtime, invocation, log),
         "delete" => delete::delete(&runtime, invocation, log),
@@ -170,8 +178,36 @@ pub(crate) fn run(invocation: &Invocation, log: &Log, preserved: Preserved) -> O
     }
 }
 
-fn runtime(invocation: &Invocation) -> Result<Runtime, Failure> {
+/// A file that gets to know where the time goes; one for many commands.
+fn timings(invocation: &Invocation) -> Result<Option<Timings>, Failure> {
+    let Some(path) = invocation.get("timings") else {
+        return Ok(None);
+    };
+    let file = File::options().append(true).create(true).open(path);
+    let file =
+        file.map_err(|error| Failure::plain(format!("cannot open timings {path}: {error}")))?;
+    let timings = Timings::to(file);
+    Ok(Some(match std::env::var("TRACEPARENT") {
+        Ok(parent) => timings.trace_parent(&parent),
+        Err(_) => timings,
+    }))
+}
+
+/// What the user's program takes is no part of ours.
+const WAITED: &str = "wait for the program";
+
+/// The command's own part.
+fn note(timings: Option<&Timings>, invocation: &Invocation, action: &str, since: SystemTime) {
+    if let Some(timings) = timings {
+        timings.note(invocation.id(), invocation.command, action, since);
+    }
+}
+
+fn runtime(invocation: &Invocation, timings: Option<Timings>) -> Result<Runtime, Failure> {
     let mut builder = Runtime::builder();
+    if let Some(timings) = timings {
+        builder = builder.timings(timings);
+    }
     if let Some(root) = invocation.get("root") {
         builder = builder.state_root(root);
     }

@@ -54,6 +54,7 @@ mod seccomp;
 mod seccomp_notify;
 mod systemd;
 mod systemd_inside;
+mod timings;
 mod update;
 mod update_limits;
 
@@ -132,6 +133,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         rootless_systemd::SCENARIOS,
         systemd::SCENARIOS,
         systemd_inside::SCENARIOS,
+        timings::SCENARIOS,
     ];
     [
         properties(),
