@@ -29,7 +29,7 @@ ENGINE_PACKAGES := docker.io iptables iproute2 bsdutils tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-robust test-engines test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
+.PHONY: build build-spec install demo test test-unit test-spec test-upgrade test-robust test-engines test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
 	packages-build packages-test packages-engines packages-vm clean
 
 build: packages-build
@@ -44,7 +44,7 @@ demo: build packages-test
 	demo/run
 
 # Everything CI runs, in its order: fast things first.
-test: build packages-test check test-unit test-spec test-robust test-engines test-fuzz test-vm-smoke
+test: build packages-test check test-unit test-spec test-upgrade test-robust test-engines test-fuzz test-vm-smoke
 
 test-unit:
 	cargo test --locked --workspace --exclude longshore-init
@@ -58,6 +58,14 @@ test-spec: build build-spec
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --cgroup2-view
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --without all
 	$(TOOLS)/spec-tests --runtime "$$(command -v $(RUNC))"
+
+# What a host may be upgraded from: the last release, or the commit that stands for it before there is one.
+PREVIOUS ?= $(shell git describe --tags --abbrev=0 --match 'v*' HEAD^ 2>/dev/null || echo 6366c53)
+test-upgrade: build build-spec
+	@if git cat-file -e $(PREVIOUS)^{commit} 2>/dev/null; then \
+	    $(MAKE) old REV=$(PREVIOUS) && \
+	    $(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --old target/old/longshore --filter upgrade. --filter downgrade.; \
+	else echo "test-upgrade: left out, $(PREVIOUS) is not in this checkout's history"; fi
 
 test-robust: build build-spec
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore

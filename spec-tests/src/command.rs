@@ -16,6 +16,7 @@ use crate::{holder, notifier, onlooker, sys};
 const HELP: &str = "\
 spec-tests|robustness|engine-tests --runtime PATH [OPTION...]     (as root)
     --name NAME               what to call the runtime; the file name if absent
+    --old PATH                an earlier release of it, for the tests that replace one by the other
     --filter SUBSTR           only tests whose name holds this; may be repeated
     --format text|tap|json    text if absent
     --list                    only print the names of the tests
@@ -29,6 +30,7 @@ The last line is `SUITE <runtime>: N passed, N failed, N skipped`; the exit stat
 struct Options {
     runtime: Option<PathBuf>,
     name: Option<String>,
+    old: Option<PathBuf>,
     filters: Vec<String>,
     format: Format,
     list: bool,
@@ -81,6 +83,7 @@ fn parse() -> Result<Options, lexopt::Error> {
     let mut options = Options {
         runtime: None,
         name: None,
+        old: None,
         filters: Vec::new(),
         format: Format::Text,
         list: false,
@@ -94,6 +97,7 @@ fn parse() -> Result<Options, lexopt::Error> {
         match arg {
             Long("runtime") => options.runtime = Some(parser.value()?.into()),
             Long("name") => options.name = Some(parser.value()?.string()?),
+            Long("old") => options.old = Some(parser.value()?.into()),
             Long("filter") => options.filters.push(parser.value()?.string()?),
             Long("format") => {
                 options.format = parser.value()?.parse_with(|word| match word {
@@ -139,9 +143,12 @@ fn examine(
     }
     let rounds = rounds(&options.without, cases);
     let path = options.runtime.as_ref().ok_or(HELP)?;
-    let path = path
-        .canonicalize()
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let absolute = |path: &PathBuf| {
+        let found = path.canonicalize();
+        found.map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let path = absolute(path)?;
+    let old = options.old.as_ref().map(absolute).transpose()?;
     let file_name = path
         .file_name()
         .unwrap_or_default()
@@ -157,6 +164,7 @@ fn examine(
     nix::sys::prctl::set_child_subreaper(true).map_err(|error| error.to_string())?;
     let reserved = sys::reserve_low_fds().map_err(|error| error.to_string())?;
     let mut suite = Suite::new(runtime, options.format).map_err(|stop| format!("{stop:?}"))?;
+    suite.old = old;
     suite.soak = options.soak;
     suite.systemd = options.systemd;
     let good = suite.run(&rounds);

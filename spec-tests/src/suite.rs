@@ -132,6 +132,8 @@ pub(crate) struct Suite {
     pub dir: PathBuf,
     /// Names of busybox's applets.
     pub applets: Vec<String>,
+    /// An earlier release of the same runtime.
+    pub old: Option<PathBuf>,
     /// Repeat what is a matter of chance more often.
     pub soak: bool,
     /// Every container is in a scope of systemd's.
@@ -166,6 +168,7 @@ impl Suite {
             tag,
             dir,
             applets,
+            old: None,
             soak: false,
             systemd: false,
             without: None,

@@ -21,6 +21,8 @@ mod pause;
 mod place;
 mod process;
 pub(crate) mod record;
+#[cfg(test)]
+mod releases;
 mod restore;
 mod start;
 mod state;

@@ -57,6 +57,7 @@ mod systemd_inside;
 mod timings;
 mod update;
 mod update_limits;
+mod upgrade;
 
 use crate::property::{Property, Scenario};
 use crate::suite::{Case, cases};
@@ -120,6 +121,7 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
         features::SCENARIOS,
         pause::SCENARIOS,
         update::SCENARIOS,
+        upgrade::SCENARIOS,
         events::SCENARIOS,
         cgroup2::SCENARIOS,
         checkpoint::SCENARIOS,
