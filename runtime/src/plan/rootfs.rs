@@ -131,7 +131,12 @@ pub(crate) fn build(
         "linux.rootfsPropagation",
         Action::SetPropagation { flags, new_api },
     );
-    let rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
+    let mut rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
+    if rootfs.propagation == 0 {
+        // Shared only once it is the root: what is mounted in it before must not appear on the host, and
+        // pivot_root(2) refuses a shared one.
+        rootfs.propagation = ms::PRIVATE;
+    }
     steps.push(
         "root.path",
         Action::AttachRoot {
