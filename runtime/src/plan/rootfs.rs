@@ -155,7 +155,9 @@ pub(crate) fn build(
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
     }
-    for (index, device) in config.devices.iter().enumerate() {
+    // The container has a multiplexer of its own, whatever the host's is: engines list it for the privileged.
+    let devices = config.devices.iter().enumerate();
+    for (index, device) in devices.filter(|(_, device)| device.path != "/dev/ptmx") {
         device_node(
             format!("linux.devices[{index}] ({})", device.path),
             device.clone(),
