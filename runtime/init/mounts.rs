@@ -215,7 +215,7 @@ impl Init<'_> {
                 source.propagation,
             )
             .refused(Detail::SetAttributes)?;
-            return sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach);
+            return attach_alike(tree.fd(), onto.fd(), directory);
         }
         if source.propagation != 0 {
             sys::mount_setattr(tree.fd(), true, 0, 0, source.propagation)
@@ -235,7 +235,7 @@ impl Init<'_> {
             sys::mount_setattr(tree.fd(), false, changes.set, changes.clear, 0)
                 .refused(Detail::SetAttributes)?;
         }
-        sys::attach(tree.fd(), onto.fd()).refused(Detail::Attach)
+        attach_alike(tree.fd(), onto.fd(), directory)
     }
 
     fn bind_legacy(&mut self, source: &Source<'_>, target: Text<'_>, changes: &Changes) -> Outcome {
@@ -461,6 +461,17 @@ pub(crate) struct Changes {
     pub(crate) clear: u64,
     pub(crate) recursive_set: u64,
     pub(crate) recursive_clear: u64,
+}
+
+/// For a directory over a file, move_mount(2) says EINVAL; engines look for what mount(2) says.
+fn attach_alike(tree: Fd, onto: Fd, directory: bool) -> Outcome {
+    let alike = |errno| match sys::stat(onto) {
+        Ok(stat) if stat.is_dir() != directory => sys::ENOTDIR,
+        _ => errno,
+    };
+    sys::attach(tree, onto)
+        .map_err(alike)
+        .refused(Detail::Attach)
 }
 
 /// mount(2)'s flags for a remount, from statfs's flags and MOUNT_ATTR_* changes.

@@ -482,11 +482,15 @@ fn sentence(page: &PageResult, text: &str, action: &str) -> Error {
         .with_worded_errno(page.errno);
     }
     if is(Detail::ProgramDenied) {
-        return Error::new(
-            ErrorKind::Exec,
-            format!("exec: {text:?}: {}", lower_case(page.errno)),
-        )
-        .with_worded_errno(page.errno);
+        let why = lower_case(page.errno);
+        // Not every engine knows that a directory can't be executed either.
+        let known = if page.errno == libc::EISDIR {
+            ": permission denied"
+        } else {
+            ""
+        };
+        return Error::new(ErrorKind::Exec, format!("exec: {text:?}: {why}{known}"))
+            .with_worded_errno(page.errno);
     }
     if is(Detail::Execve) {
         return Error::new(

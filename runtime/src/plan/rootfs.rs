@@ -131,7 +131,12 @@ pub(crate) fn build(
         "linux.rootfsPropagation",
         Action::SetPropagation { flags, new_api },
     );
-    let rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
+    let mut rootfs = source(default_rootfs(config, &request.bundle), true, config, facts);
+    if rootfs.propagation == 0 {
+        // Shared only once it is the root: what is mounted in it before must not appear on the host, and
+        // pivot_root(2) refuses a shared one.
+        rootfs.propagation = ms::PRIVATE;
+    }
     steps.push(
         "root.path",
         Action::AttachRoot {
@@ -150,7 +155,9 @@ pub(crate) fn build(
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
     }
-    for (index, device) in config.devices.iter().enumerate() {
+    // The container has a multiplexer of its own, whatever the host's is: engines list it for the privileged.
+    let devices = config.devices.iter().enumerate();
+    for (index, device) in devices.filter(|(_, device)| device.path != "/dev/ptmx") {
         device_node(
             format!("linux.devices[{index}] ({})", device.path),
             device.clone(),
