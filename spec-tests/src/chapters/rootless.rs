@@ -19,6 +19,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("rootless.delete-force", delete_force),
     scenario("rootless.cgroupsPath.refused", cgroup_refused),
     scenario("rootless.limits.refused", limits_refused),
+    scenario("rootless.devices.deny-all", deny_all),
+    scenario("rootless.devices.refused", rules_refused)
+        .deviates(&[("runc", "takes any list"), ("crun", "takes any list")]),
     scenario("rootless.no.refused", no_refused),
     scenario("rootless.additionalGids.refused", groups_refused),
     scenario("rootless.other-groups", other_groups),
@@ -183,6 +186,29 @@ fn limits_refused(scene: &mut Scene<'_>) -> Check {
     scene.write_config()?;
     let ran = call(scene, &["run", &scene.id]).run()?;
     must_refuse(scene, &ran, "linux.resources.pids")
+}
+
+/// As buildah's users have it.
+fn deny_all(scene: &mut Scene<'_>) -> Check {
+    scene.script("mknod /x c 1 3 2>/dev/null && exit 9; exit 3");
+    let deny = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+    let ran = with_rules(scene, deny)?;
+    ensure!(ran.code() == 3, "{}", ran.story());
+    Ok(())
+}
+
+/// Nothing keeps a program to it.
+fn rules_refused(scene: &mut Scene<'_>) -> Check {
+    let deny = json!({ "devices": [{ "allow": false, "type": "c", "major": 1, "minor": 3, "access": "rwm" }] });
+    let ran = with_rules(scene, deny)?;
+    must_refuse(scene, &ran, "linux.resources.devices")
+}
+
+fn with_rules(scene: &mut Scene<'_>, resources: Value) -> Check<Ran> {
+    rootless(scene)?;
+    set(&mut scene.config, "/linux/resources", resources);
+    scene.write_config()?;
+    Ok(call(scene, &["run", &scene.id]).run()?)
 }
 
 fn no_refused(scene: &mut Scene<'_>) -> Check {

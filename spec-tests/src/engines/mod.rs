@@ -5,22 +5,31 @@
 
 mod docker;
 mod dockerd;
+mod podman;
+mod podman_rows;
 mod row;
 
 use std::fmt::Debug;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::cgroups;
 use crate::suite::{Case, Check, Stop, Suite, cases};
 
 /// All rows.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
-    cases(&[docker::PLAIN, docker::REMAPPED])
+    cases(&[
+        docker::PLAIN,
+        docker::REMAPPED,
+        podman_rows::ROOTFUL,
+        podman_rows::ROOTLESS,
+    ])
 }
 
 /// The engine of a row.
@@ -30,10 +39,19 @@ pub(crate) enum Which {
     Docker,
     /// dockerd with `userns-remap`.
     Remapped,
+    /// podman.
+    Podman,
+    /// podman of an ordinary user.
+    Podless,
 }
 
 /// How each is started, in the order of [`Which`].
-const STARTS: [fn(&Suite) -> Started; 2] = [dockerd::plain, dockerd::remapped];
+const STARTS: [fn(&Suite) -> Started; 4] = [
+    dockerd::plain,
+    dockerd::remapped,
+    podman::rootful,
+    podman::rootless,
+];
 
 /// An engine that is up; it ends, with all its containers, when it is dropped.
 pub(crate) trait Engine: Debug + Send {
@@ -57,6 +75,34 @@ impl Engines {
         unshare(CloneFlags::CLONE_NEWNET)?;
         mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)?;
         fs::create_dir("/run/lock")?;
+        // Whom an ordinary user may be.
+        for name in ["subuid", "subgid"] {
+            let (own, hosts) = (format!("/run/{name}"), format!("/etc/{name}"));
+            fs::write(&own, "nobody:300000:65536\n")?;
+            mount(
+                Some(own.as_str()),
+                hosts.as_str(),
+                NONE,
+                MsFlags::MS_BIND,
+                NONE,
+            )?;
+        }
+        // podman 4.3 makes a plain directory for each controller that it misses in the tmpfs of the hierarchies:
+        // on hosts with systemd that is read-only.
+        if !cgroups::unified() {
+            let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+            mount(NONE, "/sys/fs/cgroup", NONE, flags, NONE)?;
+        }
+        // Which addresses are given away.
+        if Path::new("/var/lib/cni").exists() {
+            mount(
+                Some("tmpfs"),
+                "/var/lib/cni",
+                Some("tmpfs"),
+                MsFlags::empty(),
+                NONE,
+            )?;
+        }
         let up = Command::new("ip")
             .args(["link", "set", "lo", "up"])
             .status()?;

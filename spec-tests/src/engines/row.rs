@@ -82,7 +82,13 @@ impl Case for Row {
         let name = format!("t{}", suite.next());
         let dir = suite.dir.join(&name);
         std::fs::create_dir(&dir)?;
-        let script = format!("{engine}\nn={name}; w={}\n{}", dir.display(), self.script);
+        // In a file of its own, for failures to tell the row's script alone.
+        let prelude = dir.with_extension("prelude");
+        std::fs::write(
+            &prelude,
+            format!("{engine}\nn={name}; w={}\n", dir.display()),
+        )?;
+        let script = format!(". {}\n{}", prelude.display(), self.script);
         let call = Call {
             program: "/bin/sh".into(),
             args: vec!["-c".into(), script],
