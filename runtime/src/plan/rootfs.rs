@@ -150,7 +150,9 @@ pub(crate) fn build(
     if !device_directory_is_bound(config) {
         devices(config, facts, steps);
     }
-    for (index, device) in config.devices.iter().enumerate() {
+    let devices = config.devices.iter().enumerate();
+    // A list of all that the host has includes its multiplexer: the container's own is a link, and runc passes over it too.
+    for (index, device) in devices.filter(|(_, device)| device.path != "/dev/ptmx") {
         device_node(
             format!("linux.devices[{index}] ({})", device.path),
             device.clone(),
