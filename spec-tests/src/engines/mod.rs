@@ -3,6 +3,9 @@
 //! All engines of a run share a network namespace with lo up and a `/run` that nobody else sees. Each has
 //! its own state and cgroup, is started when the first row asks for it, and ends with the run.
 
+mod containerd;
+mod cri;
+mod ctr;
 mod docker;
 mod dockerd;
 mod row;
@@ -20,7 +23,7 @@ use crate::suite::{Case, Check, Stop, Suite, cases};
 
 /// All rows.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
-    cases(&[docker::PLAIN, docker::REMAPPED])
+    cases(&[docker::PLAIN, docker::REMAPPED, ctr::ROWS, cri::ROWS])
 }
 
 /// The engine of a row.
@@ -30,10 +33,19 @@ pub(crate) enum Which {
     Docker,
     /// dockerd with `userns-remap`.
     Remapped,
+    /// containerd.
+    Containerd,
+    /// containerd that is killed now and then.
+    Mortal,
 }
 
 /// How each is started, in the order of [`Which`].
-const STARTS: [fn(&Suite) -> Started; 2] = [dockerd::plain, dockerd::remapped];
+const STARTS: [fn(&Suite) -> Started; 4] = [
+    dockerd::plain,
+    dockerd::remapped,
+    containerd::lasting,
+    containerd::mortal,
+];
 
 /// An engine that is up; it ends, with all its containers, when it is dropped.
 pub(crate) trait Engine: Debug + Send {
