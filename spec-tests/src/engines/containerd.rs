@@ -59,7 +59,11 @@ impl Daemon {
             ));
         }
         let runtime = suite.runtime.path.display().to_string();
-        fs::write(dir.join("config.toml"), config(&dir, &runtime)?).map_err(failed)?;
+        let page = page()?;
+        let own = include_str!("../../engines/containerd.toml");
+        let own = own.replace("@DIR@", &dir.display().to_string());
+        let own = own.replace("@IMAGE@", IMAGE);
+        let config = format!("{own}{}", page.replace(INSTALLED, &runtime));
         add_network(&dir, number).map_err(failed)?;
         let prelude = [
             format!("export PATH={}:$PATH", tools.display()),
@@ -72,12 +76,16 @@ impl Daemon {
             format!("runtime={runtime}"),
             include_str!("../../engines/containerd-prelude.sh").to_owned(),
         ];
-        fs::write(
-            dir.join("start"),
-            include_str!("../../engines/containerd-start.sh"),
-        )
-        .map_err(failed)?;
-        fs::write(dir.join("prelude"), prelude.join("\n")).map_err(failed)?;
+        let files = [
+            ("config.toml", config.as_str()),
+            ("own.toml", &own),
+            ("page.toml", page),
+            ("start", include_str!("../../engines/containerd-start.sh")),
+            ("prelude", &prelude.join("\n")),
+        ];
+        for (name, text) in files {
+            fs::write(dir.join(name), text).map_err(failed)?;
+        }
         let daemon = Daemon {
             dir,
             tag: suite.tag.clone(),
@@ -126,20 +134,12 @@ impl Drop for Daemon {
     }
 }
 
-/// The config of the daemon, and behind it the text of the page.
-fn config(dir: &Path, runtime: &str) -> Result<String, String> {
+/// What the page tells to paste.
+fn page() -> Result<&'static str, String> {
     let page = PAGE.split("```toml\n").nth(1);
     let page = page.and_then(|rest| rest.split("```").next());
-    let page = page.ok_or("docs/engines/containerd.md has no TOML")?;
-    if !page.contains(INSTALLED) {
-        return Err(format!(
-            "the TOML of docs/engines/containerd.md has no {INSTALLED}"
-        ));
-    }
-    let own = include_str!("../../engines/containerd.toml");
-    let own = own.replace("@DIR@", &dir.display().to_string());
-    let own = own.replace("@IMAGE@", IMAGE);
-    Ok(format!("{own}\n{}", page.replace(INSTALLED, runtime)))
+    page.filter(|text| text.contains(INSTALLED))
+        .ok_or_else(|| format!("docs/engines/containerd.md has no TOML with {INSTALLED}"))
 }
 
 /// A bridge for the pods, as CNI's plugins make it.

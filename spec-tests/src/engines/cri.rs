@@ -68,6 +68,7 @@ pub(super) const ROWS: &[Row] = &[
     cri("cri.security.privileged", PRIVILEGED, Is("same\nSeccomp:\t0\nwritable\nread")),
     restarted("cri.restart.term", RESTART_TERM, Is("READY\nRUNNING\nhello\n9\n3\nEXITED 5\nafterwards\nnothing left")),
     restarted("cri.restart.kill", RESTART_KILL, Is("READY\nRUNNING\nhello\n9\n3\nEXITED 5\nafterwards\nnothing left")),
+    restarted("cri.installer", INSTALLER, Is("installed 0\nthe page's text\nhello\nagain 0\nnot restarted\npods still use it\nrolled back 1\nrolled back 0\nas before\nno runtime for \"longshore\" is configured\ncontainerd does not come up with it: rolled back\ninstalled 1\nas before\nready\ninstalled 0\nconfig of 2 runtimes\nrolled back 0\nnothing left\nconfig.toml is not of version 2\ninstalled 1")),
     cri("cri.many.pods", MANY, Is("0 failed\nnothing left")).within(600),
     cri("cri.many.probes", PROBES, Is("0 0\nRUNNING")).within(600),
 ];
@@ -81,6 +82,12 @@ const RESTART_TERM: &str = concat!(
 const RESTART_KILL: &str = concat!(
     "signal=KILL\n",
     include_str!("../../engines/cri-restart.sh")
+);
+const INSTALLER: &str = concat!(
+    "cat >$w/installer.yaml <<'END_OF_YAML'\n",
+    include_str!("../../../docs/engines/kubernetes/installer.yaml"),
+    "END_OF_YAML\n",
+    include_str!("../../engines/cri-installer.sh")
 );
 const MANY: &str = include_str!("../../engines/cri-many.sh");
 const PROBES: &str = include_str!("../../engines/cri-probes.sh");
