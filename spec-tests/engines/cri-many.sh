@@ -1,7 +1,6 @@
 # Pods made, used and removed, eight at a time; as many as a soak wants, or a tenth.
 count=10
 [ "${LONGSHORE_SOAK:-}" ] && count=100
-begin=$(date +%s%N)
 one() {
     p=$(timeout 60 $pod "$n-$1") || return
     c=$(timeout 60 cri run "$p" c -- sleep 600) && [ "$(timeout 60 cri exec "$c" echo "$1")" = "$1" ] || return
@@ -21,7 +20,6 @@ done
 # shellcheck disable=SC2086 # a list of pids
 wait $workers
 echo "$(cat "$w/failed" 2>/dev/null | wc -l) failed"
-echo "$count pods in $((($(date +%s%N) - begin) / 1000000)) ms" >&2
 
 # What a pod leaves has the id of the pod or of its container in its name, or in its command line.
 [ "$(wc -l <"$w/made")" = "$count" ] || echo "made only $(wc -l <"$w/made")"
