@@ -25,11 +25,11 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools man-db ca-certificates
-ENGINE_PACKAGES := docker.io iptables iproute2 bsdutils tar
+ENGINE_PACKAGES := docker.io containerd containernetworking-plugins podman buildah slirp4netns uidmap python3-minimal iptables iproute2 bsdutils tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.
-.PHONY: build build-spec install demo test test-unit test-spec test-upgrade test-robust test-engines test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
+.PHONY: build build-spec build-cri install demo test test-unit test-spec test-upgrade test-robust test-engines test-fuzz test-vm test-vm-smoke conformance bench old soak check fuzz \
 	packages-build packages-test packages-engines packages-vm clean
 
 build: packages-build
@@ -53,6 +53,9 @@ test-unit:
 build-spec: packages-build
 	cargo build --release --locked -p longshore-spec-tests
 
+build-cri: packages-build
+	cargo build --release --locked -p longshore-cri
+
 test-spec: build build-spec
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore
 	$(TOOLS)/spec-tests --runtime $(CURDIR)/bin/longshore --cgroup2-view
@@ -71,7 +74,7 @@ test-robust: build build-spec
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore
 
 # Engines of its own, with longshore as their runtime; the same with runc as the control.
-test-engines: build build-spec packages-test packages-engines
+test-engines: build build-spec build-cri packages-test packages-engines
 	$(TOOLS)/engine-tests --runtime $(CURDIR)/bin/longshore
 	$(TOOLS)/engine-tests --runtime "$$(command -v $(RUNC))"
 
@@ -108,9 +111,10 @@ old: packages-build
 	cp target/old/build/$(TRIPLE)/release/longshore target/old/longshore
 
 # The long counts: CI runs a tenth of them.
-soak: build packages-test build-spec
+soak: build packages-test packages-engines build-spec build-cri
 	LONGSHORE_SOAK=1 cargo test --release --locked -p longshore --tests
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore --soak
+	LONGSHORE_SOAK=1 $(TOOLS)/engine-tests --runtime $(CURDIR)/bin/longshore --filter cri.many
 
 check: packages-build
 	cargo fmt --all --check

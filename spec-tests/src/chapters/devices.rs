@@ -64,6 +64,11 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         defaults(scene)
     }),
     scenario("linux.devices.default.work", work),
+    scenario("linux.devices.ptmx", multiplexer),
+    scenario("linux.devices.ptmx.user-namespace", |scene| {
+        user_namespace(&mut scene.config);
+        multiplexer(scene)
+    }),
     scenario("runtime-linux.dev-symlinks", symlinks),
 ];
 
@@ -110,5 +115,15 @@ fn symlinks(scene: &mut Scene<'_>) -> Check {
     let wanted =
         "fd /proc/self/fd\nstdin /proc/self/fd/0\nstdout /proc/self/fd/1\nstderr /proc/self/fd/2";
     ensure!(ran.stdout.trim() == wanted, "{}", ran.story());
+    Ok(())
+}
+
+/// Who gives a container all devices of the host lists this one too.
+fn multiplexer(scene: &mut Scene<'_>) -> Check {
+    let ptmx = json!({ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 0o666, "uid": 0, "gid": 0 });
+    device(&mut scene.config, ptmx);
+    scene.script("readlink /dev/ptmx");
+    let ran = scene.run()?;
+    ensure!(ran.stdout.trim() == "pts/ptmx", "{}", ran.story());
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! All engines of a run share a network namespace with lo up and a `/run` that nobody else sees. Each has
 //! its own state and cgroup, is started when the first row asks for it, and ends with the run.
 
+mod containerd;
+mod cri;
+mod ctr;
 mod docker;
 mod dockerd;
 mod podman;
@@ -27,6 +30,8 @@ pub(crate) fn all() -> Vec<&'static dyn Case> {
     cases(&[
         docker::PLAIN,
         docker::REMAPPED,
+        ctr::ROWS,
+        cri::ROWS,
         podman_rows::ROOTFUL,
         podman_rows::ROOTLESS,
     ])
@@ -39,6 +44,10 @@ pub(crate) enum Which {
     Docker,
     /// dockerd with `userns-remap`.
     Remapped,
+    /// containerd.
+    Containerd,
+    /// containerd that is killed now and then.
+    Mortal,
     /// podman.
     Podman,
     /// podman of an ordinary user.
@@ -46,9 +55,11 @@ pub(crate) enum Which {
 }
 
 /// How each is started, in the order of [`Which`].
-const STARTS: [fn(&Suite) -> Started; 4] = [
+const STARTS: [fn(&Suite) -> Started; 6] = [
     dockerd::plain,
     dockerd::remapped,
+    containerd::lasting,
+    containerd::mortal,
     podman::rootful,
     podman::rootless,
 ];

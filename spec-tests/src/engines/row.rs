@@ -102,6 +102,11 @@ impl Case for Row {
             stderr: None,
         };
         let ran = call.spawn()?.wait(self.limit)?;
+        ensure!(
+            ran.status.is_some(),
+            "it did not end in time: {}",
+            ran.story()
+        );
         let seen = ran.stdout.replace('\r', "");
         let seen = seen.trim();
         if ran.code() == SKIP {
