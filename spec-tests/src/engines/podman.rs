@@ -112,15 +112,15 @@ impl Engine for Podman {
     fn prelude(&self) -> String {
         let dir = self.dir.display();
         let own = format!(
-            "export CONTAINERS_CONF={dir}/containers.conf CONTAINERS_STORAGE_CONF={dir}/storage.conf BUILDAH_ISOLATION=oci BUILDAH_RUNTIME={}",
+            "export CONTAINERS_CONF={dir}/containers.conf CONTAINERS_STORAGE_CONF={dir}/storage.conf BUILDAH_RUNTIME={}",
             self.runtime.display()
         );
         if !self.rootless {
-            return own;
+            return format!("{own} BUILDAH_ISOLATION=oci");
         }
         // In the working directory that others may not see.
         format!(
-            "{own} HOME={dir}/home XDG_RUNTIME_DIR={}\nnobody() {{ setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$@\"; }}\npodman() {{ chown {NOBODY}:{NOBODY} $w; nobody podman \"$@\"; }}",
+            "{own} BUILDAH_ISOLATION=rootless HOME={dir}/home XDG_RUNTIME_DIR={}\nnobody() {{ setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups \"$@\"; }}\npodman() {{ chown {NOBODY}:{NOBODY} $w; nobody podman \"$@\"; }}",
             runtime_dir()
         )
     }

@@ -4,8 +4,11 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use serde_json::json;
 
 use super::{alive, longshore_only, one_line, start_with_slow_hook};
+use crate::cgroups;
+use crate::config::set;
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
 use crate::scene::Scene;
@@ -15,6 +18,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("race.create", creates),
     scenario("race.start", starts),
     scenario("race.delete", deletes),
+    scenario("race.runs", runs),
     scenario("lock.readers-and-kill-never-wait", readers),
     scenario("lock.kill-while-start-waits", kill_during_start),
 ];
@@ -52,6 +56,56 @@ fn creates(scene: &mut Scene<'_>) -> Check {
         scene.status()?
     );
     Ok(())
+}
+
+/// Many short ones, four at a time, each with a status of its own; then nothing is there.
+fn runs(scene: &mut Scene<'_>) -> Check {
+    const AT_ONCE: usize = 4;
+    let (count, soaked) = (1000, 10_000);
+    let count = if scene.suite.soak { soaked } else { count };
+    scene.script("exit $(cat /status.$(hostname))");
+    let root = json!(scene.path("rootfs"));
+    set(&mut scene.config, "/root/path", root);
+    for number in 0..AT_ONCE {
+        set(&mut scene.config, "/hostname", json!(number.to_string()));
+        let path = format!("{}-{number}", scene.cgroup);
+        set(&mut scene.config, "/linux/cgroupsPath", json!(path));
+        scene.write_config()?;
+        let bundle = format!("bundle.{number}");
+        std::fs::create_dir(scene.path(&bundle))?;
+        std::fs::rename(
+            scene.path("config.json"),
+            scene.path(&format!("{bundle}/config.json")),
+        )?;
+    }
+    for turn in 0..count / AT_ONCE {
+        let mut running = Vec::new();
+        for number in 0..AT_ONCE {
+            let status = (turn * AT_ONCE + number) % 256;
+            scene.file(&format!("rootfs/status.{number}"), &status.to_string())?;
+            let (bundle, id) = (format!("bundle.{number}"), format!("{}-{number}", scene.id));
+            let mut call = scene.call(&["run", "--bundle", &bundle, &id]);
+            // A file a call would be many.
+            (call.stdout, call.stderr) = (Some(null()?), Some(null()?));
+            running.push((status, call.spawn()?));
+        }
+        for (status, running) in running {
+            let ran = running.wait(LIMIT)?;
+            let right = i32::try_from(status).is_ok_and(|status| ran.code() == status);
+            ensure!(right, "turn {turn}: not {status}: {}", ran.story());
+        }
+    }
+    let left = std::fs::read_dir(scene.path("state"))?.count();
+    let cgroups = cgroups::named(&format!("{}-", scene.cgroup));
+    ensure!(
+        left == 0 && cgroups.is_empty(),
+        "{left} state directories, {cgroups:?}"
+    );
+    scene.leaves_nothing()
+}
+
+fn null() -> std::io::Result<std::os::fd::OwnedFd> {
+    Ok(File::options().write(true).open("/dev/null")?.into())
 }
 
 fn starts(scene: &mut Scene<'_>) -> Check {
