@@ -68,7 +68,7 @@ const TRIALS: &[Trial] = &[
         limit(
             config,
             "devices",
-            json!([{ "allow": false, "access": "rwm" }]),
+            json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 1, "minor": 3, "access": "rw" }]),
         );
     }),
     trial("limit.hugetlb", |config, _| {

@@ -62,7 +62,7 @@ fn ask(config: &mut Value, id: &str, bundle: &str) -> Check {
         "limit.devices" => limit(
             config,
             "devices",
-            json!([{ "allow": false, "access": "rwm" }]),
+            json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 1, "minor": 5, "access": "rw" }]),
         ),
         "limit.hugetlb" => limit(
             config,
