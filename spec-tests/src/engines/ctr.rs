@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
     ctr("ctr.tasks.pause.kill", "$run -d $image $n sleep 60; ctr tasks pause $n; ctr tasks kill -s KILL $n; ctr tasks resume $n; until_true 'ctr tasks ls | grep -q \"^$n .*STOPPED\"'; status_of $n; ctr containers rm $n", Has("137")),
     ctr("ctr.tasks.ps", "$run -d $image $n sh -c 'sleep 60 & wait'; until_true '[ $(ctr tasks ps $n | wc -l) = 3 ]'; for p in $(ctr tasks ps $n | awk 'NR>1{print $1}'); do cat /proc/$p/comm; done; ctr tasks rm -f $n; ctr containers rm $n", Is("sh\nsleep")),
     ctr("ctr.tasks.metrics", "$run -d --memory-limit 33554432 $image $n sleep 60; ctr tasks metrics $n | awk '/memory.limit_in_bytes|memory.usage.limit|pids.current/{print $NF}'; ctr tasks rm -f $n; ctr containers rm $n", Has("33554432")).on_v1(),
-    ctr("ctr.tasks.attach", "$run -d $image $n sh -c 'trap \"echo got; exit 4\" USR1; while :; do sleep 0.1; done'; ctr tasks attach $n > $w/out & a=$!; until_true 'ctr tasks ls | grep -q \"^$n .*RUNNING\"'; sleep 0.5; ctr tasks kill -s USR1 $n; wait $a; echo $?; cat $w/out; ctr tasks rm -f $n; ctr containers rm $n", Is("4\ngot")),
+    ctr("ctr.tasks.attach", "$run -d $image $n sh -c 'trap \"echo got; exit 4\" USR1; echo ready; while :; do sleep 0.1; done'; ctr tasks attach $n > $w/out & a=$!; until_true 'grep -q ready $w/out'; ctr tasks kill -s USR1 $n; wait $a; echo $?; cat $w/out; ctr tasks rm -f $n; ctr containers rm $n", Is("4\nready\ngot")),
     restarted("ctr.restart.term", RESTART_TERM, Is("hello\n9\n5\n6")),
     restarted("ctr.restart.kill", RESTART_KILL, Is("hello\n9\n5\n6")),
 ];
