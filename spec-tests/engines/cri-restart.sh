@@ -1,7 +1,7 @@
 # A pod under a containerd that ends with $signal: one container is used afterwards, one ends while nobody is there.
 exec 9>"$engine/lock"
 flock 9
-waits='trap "exit 5" TERM; trap "exit 3" USR1; echo ready; while :; do sleep 0.1; done'
+waits='trap "exit 5" TERM; trap "exit 3" USR1; trap "echo again" HUP; echo ready; while :; do sleep 0.1; done'
 p=$($pod "$n" "log_directory=$w")
 a=$(cri run "$p" a -- sh -c "$waits")
 b=$(cri run "$p" b -- sh -c "$waits")
@@ -16,6 +16,8 @@ cri status "$a" status.state
 cri exec "$a" echo hello
 cri exec "$a" sh -c 'exit 9'
 echo $?
+cri exec "$a" kill -HUP 1
+until_true 'grep -q "stdout F again" $w/a.log'
 cri wait "$b" EXITED
 cri status "$b" status.exit_code
 cri stop "$a" 10
