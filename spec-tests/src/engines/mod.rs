@@ -4,6 +4,9 @@
 //! its own state and cgroup, is started when the first row asks for it, and ends with the run.
 
 mod docker;
+mod docker_long;
+mod docker_run;
+mod docker_tour;
 mod dockerd;
 mod row;
 
@@ -20,7 +23,17 @@ use crate::suite::{Case, Check, Stop, Suite, cases};
 
 /// All rows.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
-    cases(&[docker::PLAIN, docker::REMAPPED])
+    cases(&[
+        docker_long::LONG,
+        docker::PLAIN,
+        docker_run::OPTIONS,
+        docker_run::VOLUMES,
+        docker_tour::TOUR,
+        docker_tour::NETWORKS,
+        docker_tour::BUILDS,
+        docker_long::PROGRAMS,
+        docker::REMAPPED,
+    ])
 }
 
 /// The engine of a row.
@@ -30,10 +43,12 @@ pub(crate) enum Which {
     Docker,
     /// dockerd with `userns-remap`.
     Remapped,
+    /// The first one, with the image `programs`.
+    Programs,
 }
 
 /// How each is started, in the order of [`Which`].
-const STARTS: [fn(&Suite) -> Started; 2] = [dockerd::plain, dockerd::remapped];
+const STARTS: [fn(&Suite) -> Started; 3] = [dockerd::plain, dockerd::remapped, dockerd::programs];
 
 /// An engine that is up; it ends, with all its containers, when it is dropped.
 pub(crate) trait Engine: Debug + Send {
