@@ -25,7 +25,7 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools man-db ca-certificates
-ENGINE_PACKAGES := docker.io containerd containernetworking-plugins podman buildah slirp4netns uidmap python3-minimal iptables iproute2 bsdutils tar
+ENGINE_PACKAGES := docker.io docker-compose containerd containernetworking-plugins podman buildah slirp4netns uidmap python3-minimal iptables iproute2 bsdutils procps tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.
@@ -114,7 +114,7 @@ old: packages-build
 soak: build packages-test packages-engines build-spec build-cri
 	LONGSHORE_SOAK=1 cargo test --release --locked -p longshore --tests
 	$(TOOLS)/robustness --runtime $(CURDIR)/bin/longshore --soak
-	LONGSHORE_SOAK=1 $(TOOLS)/engine-tests --runtime $(CURDIR)/bin/longshore --filter cri.many
+	$(TOOLS)/engine-tests --runtime $(CURDIR)/bin/longshore --soak --filter docker.short-runs --filter docker.races --filter cri.many
 
 check: packages-build
 	cargo fmt --all --check

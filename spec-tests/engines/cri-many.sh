@@ -1,6 +1,6 @@
 # Pods made, used and removed, eight at a time; as many as a soak wants, or a tenth.
 count=10
-[ "${LONGSHORE_SOAK:-}" ] && count=100
+[ "$soak" ] && count=100
 one() {
     p=$(timeout 60 $pod "$n-$1") || return
     c=$(timeout 60 cri run "$p" c -- sleep 600) && [ "$(timeout 60 cri exec "$c" echo "$1")" = "$1" ] || return

@@ -1,6 +1,6 @@
 # Containers with an exec probe a second: a few for some seconds, or as many as a soak wants for a minute.
 count=8 seconds=5
-[ "${LONGSHORE_SOAK:-}" ] && count=20 seconds=60
+[ "$soak" ] && count=20 seconds=60
 p=$($pod "$n")
 for number in $(seq $count); do
     # shellcheck disable=SC2030

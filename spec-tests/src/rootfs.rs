@@ -49,8 +49,17 @@ pub(crate) fn busybox(suite: &Suite, root: &Path) -> Check {
 
 /// The Debian root, built by `mkrootfs.sh` if it is not there yet.
 pub(crate) fn debian() -> Result<PathBuf, String> {
+    made("debian")
+}
+
+/// The Debian root with servers in it, built in the same way.
+pub(crate) fn programs() -> Result<PathBuf, String> {
+    made("programs")
+}
+
+fn made(name: &str) -> Result<PathBuf, String> {
     let shell = Command::new("sh")
-        .args(["-c", include_str!("../mkrootfs.sh")])
+        .args(["-c", include_str!("../mkrootfs.sh"), "mkrootfs.sh", name])
         .stdin(Stdio::null())
         .output();
     let output = shell.map_err(|error| format!("mkrootfs.sh: {error}"))?;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Engine, Started};
+use super::{Engine, Started, Which};
 use crate::rootfs;
 use crate::suite::Suite;
 
@@ -21,16 +22,41 @@ const SUBIDS: [(&str, &str); 2] = [("/etc/subuid", "nobody"), ("/etc/subgid", "n
 /// How long the daemon may take to come up or go down.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What the scripts of rows begin with.
+const PRELUDE: &str = include_str!("../../engines/docker.sh");
+
+/// Where Debian's dockerd and what it calls are.
+const DEBIANS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The daemon becomes this shell, which makes its bridge.
+const START: &str = r#"
+set -e
+ip link set lo up
+ip link add "$2" type bridge
+ip address add "$3" dev "$2"
+ip link set "$2" up
+exec dockerd --config-file "$1"
+"#;
+
 /// One dockerd.
 #[derive(Debug)]
 pub(super) struct Daemon {
     child: Child,
     dir: PathBuf,
+    prelude: String,
+}
+
+/// The plain daemon, with one image more.
+#[derive(Debug)]
+struct Programs {
+    prelude: String,
 }
 
 /// With its root as the containers' root.
 pub(super) fn plain(suite: &Suite) -> Started {
-    Ok(Box::new(Daemon::start(suite, false)?))
+    let daemon = Daemon::start(suite, false)?;
+    daemon.import("debian", &rootfs::debian()?)?;
+    Ok(Box::new(daemon))
 }
 
 /// The one that maps root to somebody else.
@@ -38,9 +64,23 @@ pub(super) fn remapped(suite: &Suite) -> Started {
     Ok(Box::new(Daemon::start(suite, true)?))
 }
 
+/// The plain one, once it has the image of the servers, which is large: rows that need it pay for it.
+pub(super) fn programs(suite: &Suite) -> Started {
+    let plain = suite.engines.prelude(suite, Which::Docker);
+    let prelude = plain.map_err(|stop| format!("{stop:?}"))?;
+    import(&prelude, "programs", &rootfs::programs()?)?;
+    Ok(Box::new(Programs { prelude }))
+}
+
 impl Engine for Daemon {
     fn prelude(&self) -> String {
-        format!("export DOCKER_HOST={}", self.socket())
+        self.prelude.clone()
+    }
+}
+
+impl Engine for Programs {
+    fn prelude(&self) -> String {
+        self.prelude.clone()
     }
 }
 
@@ -60,12 +100,12 @@ impl Daemon {
         } else {
             ("longshore0", "172.31.1.1/24")
         };
-        add_bridge(bridge, subnet).map_err(failed)?;
+        let cgroup = format!("/{}/docker", suite.tag);
         let mut config = json!({
             "runtimes": { "tested": { "path": suite.runtime.path } },
             "default-runtime": "tested",
             "bridge": bridge,
-            "cgroup-parent": format!("/{}/docker", suite.tag),
+            "cgroup-parent": cgroup,
             "data-root": path("data"),
             "exec-root": path("exec"),
             "pidfile": path("pid"),
@@ -77,24 +117,50 @@ impl Daemon {
             allow_subids().map_err(failed)?;
         }
         fs::write(dir.join("daemon.json"), config.to_string()).map_err(failed)?;
+        let commands = stand_in(&dir, suite).map_err(failed)?;
         let log = File::create_new(dir.join("log")).map_err(failed)?;
-        let child = Command::new("dockerd")
-            .args(["--config-file", &path("daemon.json")])
+        let shell = [
+            "sh",
+            "-c",
+            START,
+            "sh",
+            &path("daemon.json"),
+            bridge,
+            subnet,
+        ];
+        // When it comes up, a dockerd takes away the rules that another one in the same network has made.
+        let child = Command::new(if remapped { "unshare" } else { "env" })
+            .args(remapped.then_some("--net"))
+            .args(shell)
+            .env("PATH", commands)
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log)
             .spawn()
             .map_err(failed)?;
-        let daemon = Daemon { child, dir };
+        let prelude = format!(
+            "{PRELUDE}\nexport DOCKER_HOST=unix://{}; dockerd={}; calls={}; cgroup={cgroup}; runtime={}",
+            path("socket"),
+            dir.display(),
+            path("calls"),
+            suite.runtime.path.display(),
+        );
+        let daemon = Daemon {
+            child,
+            dir,
+            prelude,
+        };
         daemon.wait_until_up()?;
-        daemon.import("busybox", &suite.dir.join("image"), suite)?;
-        if !remapped {
-            let failed = |error: io::Error| format!("docker import: {error}");
-            daemon
-                .import_tar("debian", &rootfs::debian()?)
-                .map_err(failed)?;
+        let busybox = suite.dir.join("image");
+        if !busybox.exists() {
+            rootfs::busybox(suite, &busybox).map_err(|stop| format!("{stop:?}"))?;
         }
+        daemon.import("busybox", &busybox)?;
         Ok(daemon)
+    }
+
+    fn import(&self, name: &str, root: &Path) -> Result<(), String> {
+        import(&self.prelude, name, root)
     }
 
     fn socket(&self) -> String {
@@ -123,42 +189,6 @@ impl Daemon {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
-    }
-
-    /// An image of one layer from a busybox root.
-    fn import(&self, name: &str, root: &Path, suite: &Suite) -> Result<(), String> {
-        let failed = |error: io::Error| format!("docker import: {error}");
-        if !root.exists() {
-            rootfs::busybox(suite, root).map_err(|stop| format!("{stop:?}"))?;
-        }
-        self.import_tar(name, root).map_err(failed)
-    }
-
-    fn import_tar(&self, name: &str, root: &Path) -> io::Result<()> {
-        let mut tar = Command::new("tar")
-            .args([
-                "-C",
-                &root.display().to_string(),
-                "--one-file-system",
-                "-c",
-                ".",
-            ])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdin = tar
-            .stdout
-            .take()
-            .ok_or_else(|| io::Error::other("no pipe"))?;
-        let status = Command::new("docker")
-            .env("DOCKER_HOST", self.socket())
-            .args(["import", "-", name])
-            .stdin(stdin)
-            .stdout(Stdio::null())
-            .status()?;
-        let packed = tar.wait()?.success();
-        (packed && status.success())
-            .then_some(())
-            .ok_or_else(|| io::Error::other(format!("importing {name} failed")))
     }
 }
 
@@ -192,18 +222,38 @@ impl Drop for Daemon {
     }
 }
 
-fn add_bridge(name: &str, address: &str) -> io::Result<()> {
-    let steps: [&[&str]; 3] = [
-        &["link", "add", name, "type", "bridge"],
-        &["address", "add", address, "dev", name],
-        &["link", "set", name, "up"],
-    ];
-    for step in steps {
-        if !Command::new("ip").args(step).status()?.success() {
-            return Err(io::Error::other(format!("ip {} failed", step.join(" "))));
-        }
-    }
-    Ok(())
+/// BuildKit and `--runtime runc` look for runc in dockerd's PATH. What they find there is the runtime under test,
+/// and a line in `calls` for each call.
+fn stand_in(dir: &Path, suite: &Suite) -> io::Result<String> {
+    let commands = dir.join("commands");
+    fs::create_dir(&commands)?;
+    let text = format!(
+        "#!/bin/sh\necho \"$*\" >> {}\nexec {} \"$@\"\n",
+        dir.join("calls").display(),
+        suite.runtime.path.display()
+    );
+    let runc = commands.join("runc");
+    fs::write(&runc, text)?;
+    fs::set_permissions(&runc, fs::Permissions::from_mode(0o755))?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    Ok(format!("{}:{DEBIANS}:{path}", commands.display()))
+}
+
+/// An image of one layer.
+fn import(prelude: &str, name: &str, root: &Path) -> Result<(), String> {
+    let script =
+        format!("{prelude}\ntar -C \"$1\" --one-file-system -c . | docker import - \"$2\"");
+    let output = Command::new("sh")
+        .args(["-c", &script, "sh"])
+        .arg(root)
+        .arg(name)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("docker import: {error}"))?;
+    output.status.success().then_some(()).ok_or_else(|| {
+        let why = String::from_utf8_lossy(&output.stderr);
+        format!("importing {name} failed: {}", why.trim())
+    })
 }
 
 /// dockerd reads whom it may be from these two files; in our mount namespace they are ours.

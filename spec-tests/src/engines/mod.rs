@@ -7,6 +7,9 @@ mod containerd;
 mod cri;
 mod ctr;
 mod docker;
+mod docker_long;
+mod docker_run;
+mod docker_tour;
 mod dockerd;
 mod podman;
 mod podman_rows;
@@ -28,7 +31,14 @@ use crate::suite::{Case, Check, Stop, Suite, cases};
 /// All rows.
 pub(crate) fn all() -> Vec<&'static dyn Case> {
     cases(&[
+        docker_long::LONG,
         docker::PLAIN,
+        docker_run::OPTIONS,
+        docker_run::VOLUMES,
+        docker_tour::TOUR,
+        docker_tour::NETWORKS,
+        docker_tour::BUILDS,
+        docker_long::PROGRAMS,
         docker::REMAPPED,
         ctr::ROWS,
         cri::ROWS,
@@ -44,6 +54,8 @@ pub(crate) enum Which {
     Docker,
     /// dockerd with `userns-remap`.
     Remapped,
+    /// The first one, with the image `programs`.
+    Programs,
     /// containerd.
     Containerd,
     /// containerd that is killed now and then.
@@ -55,9 +67,10 @@ pub(crate) enum Which {
 }
 
 /// How each is started, in the order of [`Which`].
-const STARTS: [fn(&Suite) -> Started; 6] = [
+const STARTS: [fn(&Suite) -> Started; 7] = [
     dockerd::plain,
     dockerd::remapped,
+    dockerd::programs,
     containerd::lasting,
     containerd::mortal,
     podman::rootful,
