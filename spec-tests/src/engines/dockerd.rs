@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -15,9 +15,6 @@ use serde_json::json;
 use super::{Engine, Started, Which};
 use crate::rootfs;
 use crate::suite::Suite;
-
-/// Whose root the remapped daemon's containers have.
-const SUBIDS: [(&str, &str); 2] = [("/etc/subuid", "nobody"), ("/etc/subgid", "nobody")];
 
 /// How long the daemon may take to come up or go down.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -114,7 +111,6 @@ impl Daemon {
         });
         if remapped {
             config["userns-remap"] = json!("nobody:nogroup");
-            allow_subids().map_err(failed)?;
         }
         fs::write(dir.join("daemon.json"), config.to_string()).map_err(failed)?;
         let commands = stand_in(&dir, suite).map_err(failed)?;
@@ -213,12 +209,9 @@ impl Drop for Daemon {
         }
         let _ = self.child.kill(); // ended already
         let _ = self.child.wait(); // reaped already
-        // dockerd leaves the handle of its network namespace; the two files were never there without a remapped daemon.
+        // dockerd leaves the handle of its network namespace.
         let netns = self.dir.join("exec/netns/default");
         let _ = umount2(&netns, MntFlags::MNT_DETACH);
-        for (name, _) in SUBIDS {
-            let _ = umount2(name, MntFlags::MNT_DETACH);
-        }
     }
 }
 
@@ -254,23 +247,4 @@ fn import(prelude: &str, name: &str, root: &Path) -> Result<(), String> {
         let why = String::from_utf8_lossy(&output.stderr);
         format!("importing {name} failed: {}", why.trim())
     })
-}
-
-/// dockerd reads whom it may be from these two files; in our mount namespace they are ours.
-fn allow_subids() -> io::Result<()> {
-    for (name, whom) in SUBIDS {
-        let ours = format!("/run/{}", name.trim_start_matches("/etc/"));
-        fs::write(&ours, format!("{whom}:300000:65536\n"))?;
-        if !Path::new(name).exists() {
-            return Err(io::Error::other(format!("{name} is missing")));
-        }
-        mount(
-            Some(ours.as_str()),
-            name,
-            None::<&str>,
-            MsFlags::MS_BIND,
-            None::<&str>,
-        )?;
-    }
-    Ok(())
 }
