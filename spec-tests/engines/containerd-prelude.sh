@@ -2,15 +2,6 @@
 pod="cri run-pod --runtime longshore"
 run="ctr run --runc-binary $runtime"
 
-# Runs a command until it succeeds; what never does so is part of what the row shows.
-until_true() {
-    for _ in $(seq 300); do
-        eval "$1" && return
-        sleep 0.1
-    done
-    echo "never: $1"
-}
-
 # Removes a stopped task and tells its status, if that is not 0.
 status_of() {
     ctr tasks rm "$1" 2>&1 | sed -n 's/.*exit with non-zero exit code \([0-9]*\).*/\1/p'
@@ -19,7 +10,7 @@ status_of() {
 # Ends the daemon with a signal; whoever does that has the others wait, and starts it again.
 end_daemon() {
     kill "-$1" "$(cat "$engine/pid")"
-    until_true '[ ! -e /proc/$(cat $engine/pid) ] || grep -q "^State:.[ZX]" /proc/$(cat $engine/pid)/status'
+    soon '[ ! -e /proc/$(cat $engine/pid) ] || grep -q "^State:.[ZX]" /proc/$(cat $engine/pid)/status'
 }
 
 start_again() {

@@ -38,7 +38,7 @@ echo "again $?"
 node rollback
 echo "rolled back $?"
 cri rm-pod "$p"
-until_true '! ls -d $engine/state/io.containerd.runtime.v2.task/k8s.io/$p 2>/dev/null'
+soon '! ls -d $engine/state/io.containerd.runtime.v2.task/k8s.io/$p 2>/dev/null'
 node rollback
 echo "rolled back $?"
 cmp "$config" "$engine/own.toml" && [ ! -e "$w/node/usr/local/bin/longshore" ] && echo as before

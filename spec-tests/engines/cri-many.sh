@@ -34,5 +34,5 @@ left() {
     cat "$engine"/addresses/pods/* 2>/dev/null
 }
 # A shim ends a moment after its pod.
-until_true '! left | grep -qFf $w/ids'
+soon '! left | grep -qFf $w/ids'
 left | grep -oFf "$w/ids" || echo nothing left

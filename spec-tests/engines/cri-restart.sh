@@ -5,11 +5,11 @@ waits='trap "exit 5" TERM; trap "exit 3" USR1; trap "echo again" HUP; echo ready
 p=$($pod "$n" "log_directory=$w")
 a=$(cri run "$p" a -- sh -c "$waits")
 b=$(cri run "$p" b -- sh -c "$waits")
-until_true 'grep -q ready $w/a.log && grep -q ready $w/b.log'
+soon 'grep -q ready $w/a.log && grep -q ready $w/b.log'
 pid=$(cri status "$b" info.pid)
 end_daemon "$signal"
 kill -USR1 "$pid"
-until_true '[ ! -e /proc/$pid ]'
+soon '[ ! -e /proc/$pid ]'
 start_again
 cri pod-status "$p" status.state
 cri status "$a" status.state
@@ -17,7 +17,7 @@ cri exec "$a" echo hello
 cri exec "$a" sh -c 'exit 9'
 echo $?
 cri exec "$a" kill -HUP 1
-until_true 'grep -q "stdout F again" $w/a.log'
+soon 'grep -q "stdout F again" $w/a.log'
 cri wait "$b" EXITED
 cri status "$b" status.exit_code
 cri stop "$a" 10

@@ -4,19 +4,19 @@ flock 9
 waits='trap "exit 5" TERM; trap "exit 6" USR1; echo ready; while :; do sleep 0.1; done'
 for task in a b; do
     $run -d --log-uri "file://$w/$task" "$image" "$n-$task" sh -c "$waits"
-    until_true 'grep -q ready $w/$task'
+    soon 'grep -q ready $w/$task'
 done
 pid=$(ctr tasks ls | awk "/^$n-b /{print \$2}")
 end_daemon "$signal"
 kill -USR1 "$pid"
-until_true '[ ! -e /proc/$pid ]'
+soon '[ ! -e /proc/$pid ]'
 start_again
 ctr tasks exec --exec-id e "$n-a" echo hello
 ctr tasks exec --exec-id f "$n-a" sh -c 'exit 9'
 echo $?
 ctr tasks kill "$n-a"
 for task in a b; do
-    until_true 'ctr tasks ls | grep -q "^$n-$task .*STOPPED"'
+    soon 'ctr tasks ls | grep -q "^$n-$task .*STOPPED"'
     status_of "$n-$task"
     ctr containers rm "$n-$task"
 done

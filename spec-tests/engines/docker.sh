@@ -3,16 +3,6 @@
 # Debian's own docker, whatever else there is.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
-# Waits until a command succeeds, and says so if it never does.
-soon() {
-    for _ in $(seq 300); do
-        "$@" >/dev/null 2>&1 && return
-        sleep 0.1
-    done
-    echo "never: $*"
-    return 1
-}
-
 # Whether a container's state, or the like, is this.
 is() { # NAME TEMPLATE VALUE
     [ "$(docker inspect -f "{{$2}}" "$1")" = "$3" ]

@@ -16,7 +16,8 @@ pub(super) enum Sees {
 }
 
 /// One test: a shell script over the engine's commands. `$n` is a name of its own, `$w` a directory, empty
-/// and its working directory; `$soak` is not empty where counts are to be high. What lacks something on this host exits with [`SKIP`], its last line being the reason.
+/// and its working directory; `$soak` is not empty where counts are to be high. `engines/row.sh` has functions
+/// for all. What lacks something on this host exits with [`SKIP`], its last line being the reason.
 pub(super) struct Row {
     name: &'static str,
     script: &'static str,
@@ -26,6 +27,9 @@ pub(super) struct Row {
     known: Known,
     limit: Duration,
 }
+
+/// What every script begins with, besides its engine's prelude.
+const PRELUDE: &str = include_str!("../../engines/row.sh");
 
 /// The status by which a script says that the host lacks something.
 const SKIP: i32 = 77;
@@ -93,7 +97,10 @@ impl Case for Row {
         let (soak, factor) = if suite.soak { ("yes", 100) } else { ("", 1) };
         // In a file of its own, for failures to tell the row's script alone.
         let prelude = dir.with_extension("prelude");
-        let text = format!("{engine}\nn={name}; w={}; soak={soak}\n", dir.display());
+        let text = format!(
+            "{engine}\nn={name}; w={}; soak={soak}\n{PRELUDE}",
+            dir.display()
+        );
         std::fs::write(&prelude, text)?;
         let script = format!(". {}\n{}", prelude.display(), self.script);
         let call = Call {
