@@ -25,7 +25,7 @@ export LIBSECCOMP_LIB_PATH ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)
 
 BUILD_PACKAGES := gcc libc6-dev libseccomp-dev pkg-config
 TEST_PACKAGES  := busybox-static mmdebstrap strace util-linux uidmap runc crun musl-tools man-db ca-certificates
-ENGINE_PACKAGES := docker.io docker-compose containerd containernetworking-plugins podman buildah slirp4netns uidmap python3-minimal iptables iproute2 bsdutils procps tar
+ENGINE_PACKAGES := docker.io docker-compose containerd containernetworking-plugins podman buildah catatonit fuse-overlayfs slirp4netns uidmap python3-minimal iptables iproute2 bsdutils procps tar
 VM_PACKAGES := qemu-system-x86 mmdebstrap e2fsprogs cpio xz-utils
 
 # Phony: cargo knows best what is out of date.

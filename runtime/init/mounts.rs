@@ -463,10 +463,10 @@ pub(crate) struct Changes {
     pub(crate) recursive_clear: u64,
 }
 
-/// For a directory over a file, move_mount(2) says EINVAL; engines look for what mount(2) says.
+/// For a directory over a file, move_mount(2) says EINVAL, as for much else; engines look for what mount(2) says.
 fn attach_alike(tree: Fd, onto: Fd, directory: bool) -> Outcome {
     let alike = |errno| match sys::stat(onto) {
-        Ok(stat) if stat.is_dir() != directory => sys::ENOTDIR,
+        Ok(stat) if errno == sys::EINVAL && stat.is_dir() != directory => sys::ENOTDIR,
         _ => errno,
     };
     sys::attach(tree, onto)

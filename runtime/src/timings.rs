@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where the time of create, start, exec and delete goes, as lines of JSON in a file.
+/// Where the time of create, start, exec, delete, checkpoint and restore goes, as lines of JSON in a file.
 ///
 /// | member | what |
 /// |---|---|
-/// | `id`, `operation` | the container; `create`, `start`, `exec`, `delete`, or the caller's own |
+/// | `id`, `operation` | the container; `create`, `start`, `exec`, `delete`, `checkpoint`, `restore`, or the caller's own |
 /// | `side` | `host`, or `init`: the process inside, beside which the host goes on |
 /// | `step`, `path` | of a step of the plan: its number from 0 and its property of config.json; else null |
 /// | `action` | what was done |
@@ -29,7 +29,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// | `traceparent` | as given, else null |
 ///
 /// The host's lines follow each other without a gap from the operation's begin to its end. An operation's lines are
-/// appended at once, at its end: many may share a file. An operation does not fail because they can't be. The clock is the system's real time; setting it meanwhile shows.
+/// appended at once, at its end: many may share a file. An operation does not fail because they can't be. The clock is
+/// the system's real time; setting it meanwhile shows.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -217,7 +218,7 @@ impl Trail {
         }
     }
 
-    /// The same of what has no side effect: no place to stop at.
+    /// What was done since the last point without a side effect: no place to stop at.
     pub(crate) fn lap(&self, done: &str) {
         if let Some(times) = &self.times {
             times.borrow_mut().lap(None, done.to_owned(), 0);

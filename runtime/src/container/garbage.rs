@@ -91,8 +91,9 @@ impl Runtime {
                     return Ok(false);
                 };
                 let settings = self.settings();
-                delete::remove(settings, &entry, None, &settings.trail("delete", id))?;
-                Ok(true)
+                let trail = settings.trail("delete", id);
+                let removed = delete::remove(settings, &entry, None, &trail);
+                trail.end(removed).map(|_| true)
             }
             Kind::Cgroup { nonce, .. } => {
                 let cgroup = Cgroup::find(&Layout::probe()?, nonce)?;
