@@ -45,7 +45,10 @@ fn duration(line: &Value) -> u64 {
     line["duration"].as_u64().unwrap_or(0)
 }
 
-/// Nanoseconds of the day: no test runs over midnight twice.
+/// Nanoseconds of a day.
+const DAY: u64 = 86_400_000_000_000;
+
+/// When it began, in nanoseconds of its day.
 fn start(line: &Value) -> Check<u64> {
     let text = line["start"].as_str().unwrap_or_default();
     let bad = || Stop::Fail(format!("no time: {line}"));
@@ -81,7 +84,7 @@ fn lines(scene: &mut Scene<'_>) -> Check {
         let ours: Vec<&Value> = lines.iter().filter(ours).collect();
         ensure!(ours.len() > 3, "{operation}: {} lines", ours.len());
         for pair in ours.windows(2) {
-            let end = start(pair[0])? + duration(pair[0]);
+            let end = (start(pair[0])? + duration(pair[0])) % DAY;
             ensure!(
                 end == start(pair[1])?,
                 "a gap between {} and {}",
@@ -122,12 +125,12 @@ fn explain(scene: &mut Scene<'_>) -> Check {
         let exit = trace.lines().rfind(|line| line.contains(" exit_group("));
         let exit = exit.and_then(|line| line.split_whitespace().nth(1)?.split_once('.'));
         let (seconds, micros) = exit.ok_or_else(|| Stop::Fail(trace.clone()))?;
-        let exit = seconds.parse::<u64>()? % 86_400 * 1_000_000 + micros.parse::<u64>()?;
+        let exit = seconds.parse::<u64>()? * 1_000_000_000 + micros.parse::<u64>()? * 1000;
         let lines = told(scene)?;
         let hosts = || lines.iter().filter(|line| line["side"] == "host");
         let (waits, ours): (Vec<_>, Vec<_>) = hosts().partition(|line| line["action"] == WAITED);
         let sum = |lines: &[&Value]| lines.iter().map(|line| duration(line)).sum::<u64>();
-        let whole = (exit * 1000).saturating_sub(start(ours[0])?);
+        let whole = (exit % DAY + DAY - start(ours[0])?) % DAY;
         ratios.push(sum(&ours) * 1000 / (whole - sum(&waits)));
     }
     ratios.sort_unstable();
@@ -228,14 +231,14 @@ fn added(scene: &mut Scene<'_>) -> Check {
 /// What is slow is seen where it is.
 fn hooks_time(scene: &mut Scene<'_>) -> Check {
     scene.only_longshore()?;
-    let hook = scene.executable("slow", "#!/bin/sh\nsleep 0.2\n")?;
+    let hook = scene.executable("slow", "#!/bin/sh\nsleep 1\n")?;
     scene.config["hooks"] = json!({ "createRuntime": [{ "path": hook }] });
     scene.write_config()?;
     run(scene).run()?.must()?;
     let lines = told(scene)?;
     let slow: Vec<_> = lines
         .iter()
-        .filter(|line| duration(line) > 150_000_000)
+        .filter(|line| duration(line) > 900_000_000)
         .collect();
     let hooks = |line: &&&Value| {
         line["path"]

@@ -5,10 +5,11 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{filter, filtered, force_delete, longshore_only, one_line, start_with_slow_hook};
-use crate::config::{push, set};
+use crate::config::{no_namespace, push, set};
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
-use crate::scene::Scene;
+use crate::scene::{Scene, reap};
+use crate::strace::traced;
 use crate::suite::{Check, View, ensure};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -38,6 +39,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("start.hostile-passwd", hostile_passwd),
     scenario("start.init-killed", killed),
     scenario("start.init-killed-before-it-hears", killed_before_it_hears),
+    scenario("start.program-killed-and-reaped", killed_and_reaped),
     scenario("start.seccomp.kills-execve", |scene| {
         filtered_execve(scene, json!({ "action": "SCMP_ACT_KILL_PROCESS" }))
     }),
@@ -163,6 +165,22 @@ fn killed_before_it_hears(scene: &mut Scene<'_>) -> Check {
     for word in ["signal 9", "wait for start"] {
         ensure!(ran.stderr.contains(word), "no {word}: {}", ran.story());
     }
+    force_delete(scene)
+}
+
+/// A program that dies of SIGKILL and is reaped before anybody looks at it was started.
+fn killed_and_reaped(scene: &mut Scene<'_>) -> Check {
+    longshore_only(scene)?;
+    no_namespace(&mut scene.config, "pid"); // whose init can't kill itself
+    scene.script("kill -KILL $$");
+    let pid = scene.create()?;
+    let delay = "inject=poll,ppoll,epoll_wait,epoll_pwait:delay_exit=500000"; // microseconds
+    let start = scene.call(&["start", &scene.id]);
+    let start = traced(start, &["-f", "-o", "trace", "-e", delay])?.spawn()?;
+    reap(pid);
+    start.wait(LIMIT)?.must()?;
+    let trace = fs::read_to_string(scene.path("trace"))?;
+    ensure!(trace.contains("(DELAYED)"), "nothing was delayed: {trace}");
     force_delete(scene)
 }
 
