@@ -61,7 +61,7 @@ pub(crate) const NEEDS_V2: &str = "needs --cgroup2-view";
 const OF_DIRECTORIES: &str = "is about directories that the runtime makes itself";
 
 /// Cases, or chapters, that have no meaning with --systemd-cgroup, and why.
-const WITHOUT_SYSTEMD: [(&str, &str); 8] = [
+const WITHOUT_SYSTEMD: [(&str, &str); 9] = [
     ("linux.cgroupsPath", OF_DIRECTORIES),
     ("cgroup2.threaded", OF_DIRECTORIES),
     ("cgroup2.threaded.needs-a-domain", OF_DIRECTORIES),
@@ -69,6 +69,10 @@ const WITHOUT_SYSTEMD: [(&str, &str); 8] = [
     ("cgroup2.devices.one-after-the-other", OF_DIRECTORIES),
     ("lifecycle.delete.not-others", OF_DIRECTORIES),
     ("lifecycle.delete.not-others.cgroup", OF_DIRECTORIES),
+    (
+        "gc.cgroup-without-a-container",
+        "systemd itself removes a scope that is empty",
+    ),
     ("rootless.", "runs as a user without a systemd of its own"),
 ];
 

@@ -210,6 +210,10 @@ fn start_dying(scene: &mut Scene<'_>) -> Check {
     let parent = exec(scene, &["--pid-file", &file], &["sleep", "298"]).spawn()?;
     until(|| scene.path("added").exists(), "an added process")?;
     let added: i32 = fs::read_to_string(&file)?.parse()?;
+    // Stopped with the container's lock in its hands it would keep start waiting.
+    let holder = format!(" {} ", parent.pid());
+    let locks = || fs::read_to_string("/proc/locks").unwrap_or_default();
+    until(|| !locks().contains(&holder), "the end of the lock")?;
     parent.signal(libc::SIGSTOP);
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
     let stat = || fs::read_to_string(format!("/proc/{added}/stat")).unwrap_or_default();
