@@ -201,7 +201,6 @@ fn start_stopped(scene: &mut Scene<'_>) -> Check {
     )
 }
 
-/// Whatever create says of it, it may not be started.
 /// Killed before start, and not gone yet: the kernel keeps init until all others in its pid namespace are reaped, and
 /// the parent of this one is stopped.
 fn start_dying(scene: &mut Scene<'_>) -> Check {
@@ -233,6 +232,7 @@ fn start_dying(scene: &mut Scene<'_>) -> Check {
     scene.leaves_nothing()
 }
 
+/// Whatever create says of it, it may not be started.
 fn without_process(scene: &mut Scene<'_>) -> Check {
     strip(&mut scene.config, "/process");
     if scene.try_create()?.ok() {

@@ -1,6 +1,7 @@
 //! `start` tells the truth: whether the program was executed, and if not, why.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use super::{filter, filtered, force_delete, longshore_only, one_line, start_with
 use crate::config::{no_namespace, push, set};
 use crate::property::{Scenario, scenario};
 use crate::runtime::LIMIT;
-use crate::scene::{Scene, reap};
+use crate::scene::{Scene, reap, until};
 use crate::strace::traced;
 use crate::suite::{Check, View, ensure};
 
@@ -177,7 +178,11 @@ fn killed_and_reaped(scene: &mut Scene<'_>) -> Check {
     let delay = "inject=poll,ppoll,epoll_wait,epoll_pwait:delay_exit=500000"; // microseconds
     let start = scene.call(&["start", &scene.id]);
     let start = traced(start, &["-f", "-o", "trace", "-e", delay])?.spawn()?;
-    reap(pid);
+    let gone = || {
+        reap(pid);
+        !Path::new(&format!("/proc/{pid}")).exists()
+    };
+    until(gone, "its end")?;
     start.wait(LIMIT)?.must()?;
     let trace = fs::read_to_string(scene.path("trace"))?;
     ensure!(trace.contains("(DELAYED)"), "nothing was delayed: {trace}");
